@@ -1,0 +1,28 @@
+"""The reports that are committed: those of exported records, and those that need no run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ablations.architecture import tutorial_files
+from ablations.files import replace_file
+from ablations.report import render
+from ablations.results import Results
+from ablations.store import read_export
+
+
+def committed_files(folder: Path) -> dict[str, bytes]:
+    """Every generated file of `folder` by its path in it, from `folder`/records/*.jsonl."""
+    files = tutorial_files()
+    for path in sorted((folder / "records").glob("*.jsonl")):
+        plan, records = read_export(path)
+        files |= render(Results.of(plan, records))
+    return files
+
+
+def rebuild(folder: Path) -> list[Path]:
+    """Write every generated file of `folder` again."""
+    files = committed_files(folder)
+    for name, content in files.items():
+        replace_file(folder / name, content)
+    return [folder / name for name in files]

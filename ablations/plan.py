@@ -1,0 +1,258 @@
+"""From a plan file to cells: which nets are trained, on what, for how long, how often."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final, final
+
+from pydantic import BaseModel, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from ablations.cell import STRICT, Cell, TaskSettings, Training
+from ablations.shapes import TASKS
+from unet.algebra import size_law
+from unet.refusal import Refusal
+from unet.spec import PAPER, SPEC_FIELDS, spec_with
+
+
+class PlanFile(BaseModel):
+    """The literal content of a plan file, before its values are put together."""
+
+    model_config = STRICT
+
+    question: str = Field(min_length=1)
+    seeds: int = Field(ge=1, le=1_000_000)
+    axes: dict[str, Any]
+    spec: dict[str, Any] = Field(default_factory=dict)
+    task: dict[str, Any]
+    training: dict[str, Any]
+
+
+AXES: Final[tuple[str, ...]] = (
+    *(name for name in SPEC_FIELDS if name not in ("in_channels", "num_classes")),
+    *(f"task.{name}" for name in TaskSettings.model_fields),
+    *(f"training.{name}" for name in Training.model_fields),
+)
+"""What a plan may vary. Channels in and out follow from the task."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A grid of cells: every combination of the axes' values, each with every seed."""
+
+    name: str
+    question: str
+    seeds: int
+    axes: Mapping[str, tuple[object, ...]]
+    settings: Mapping[str, Mapping[str, object]]
+    source: str = field(repr=False)
+
+    @property
+    def identity(self) -> object:
+        """What decides which cells there are; two plans of one identity are one plan."""
+        return self.seeds, dict(self.axes), self.settings
+
+    def variants(self) -> Iterator[tuple[object, ...]]:
+        """Every combination of axis values, the last axis fastest."""
+        return itertools.product(*self.axes.values())
+
+    def cells(self) -> Iterator[Cell]:
+        """Every cell, all variants of one seed before the next seed."""
+        for seed in range(self.seeds):
+            for values in self.variants():
+                yield self.cell(values, seed)
+
+    def cell(self, values: Sequence[object], seed: int) -> Cell:
+        """The cell of one variant; raises `Refusal` for one that cannot be."""
+        chosen = {group: dict(content) for group, content in self.settings.items()}
+        for axis, value in zip(self.axes, values, strict=True):
+            group, name = _group_and_name(axis)
+            chosen[group][name] = value
+        task = TaskSettings.model_validate(chosen["task"])
+        shown = TASKS[task.name]
+        channels = {"in_channels": shown.in_channels, "num_classes": len(shown.classes)}
+        return Cell(
+            spec=spec_with(PAPER, {**chosen["spec"], **channels}),
+            task=task,
+            training=Training.model_validate(chosen["training"]),
+            seed=seed,
+        )
+
+    def levels(self, cell: Cell) -> tuple[object, ...]:
+        """The axis values of one of this plan's cells."""
+        return tuple(cell.value(axis) for axis in self.axes)
+
+
+def shipped_plans() -> dict[str, Path]:
+    """The plans that come with the package, by name."""
+    folder = Path(str(resources.files("ablations"))) / "plans"
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def load_plan(name: str) -> Plan:
+    """A shipped plan by its name, or any plan by the path of its file.
+
+    Raises `Refusal`, with the file and the line, for anything that is not a plan.
+    """
+    shipped = shipped_plans()
+    path = shipped.get(name, Path(name))
+    try:
+        source = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as problem:
+        reason = problem.strerror if isinstance(problem, OSError) else "not UTF-8 text"
+        raise Refusal(
+            f"plan {name!r}: {reason}; give a .toml file or one of {', '.join(shipped)}"
+        ) from None
+    return read_plan(source, name=path.stem, file=str(path))
+
+
+def read_plan(source: str, *, name: str, file: str) -> Plan:
+    """The plan that `source` (TOML) describes; `file` is what errors call it."""
+    lines = _Lines(source, file)
+    try:
+        content = PlanFile.model_validate(tomllib.loads(source))
+    except tomllib.TOMLDecodeError as problem:
+        raise Refusal(f"{file}: not TOML: {problem}") from None
+    except ValidationError as problem:
+        raise lines.complaint(problem, PlanFile, ()) from None
+    for fixed in ("in_channels", "num_classes"):
+        if fixed in content.spec:
+            raise lines.refusal(("spec", fixed), f"{fixed} follows from the task: leave it out")
+    settings = {"spec": content.spec, "task": content.task, "training": content.training}
+    plan = Plan(
+        name=name,
+        question=content.question,
+        seeds=content.seeds,
+        axes=dict(_read_axes(content.axes, settings, lines)),
+        settings=settings,
+        source=source,
+    )
+    for values in plan.variants():
+        _require_possible(plan, values, lines)
+    return plan
+
+
+def _read_axes(
+    content: Mapping[str, Any], settings: Mapping[str, Mapping[str, object]], lines: _Lines
+) -> Iterator[tuple[str, tuple[object, ...]]]:
+    """Each axis with its values, once they are known to be distinct and nowhere else fixed."""
+    flat = dict(_flattened(content))
+    if not flat:
+        raise lines.refusal(("axes",), f"no axis: give at least one of {', '.join(AXES)}")
+    for axis, values in flat.items():
+        group, name = _group_and_name(axis)
+        path = ("axes", *axis.split("."))
+        if axis not in AXES:
+            raise lines.refusal(path, f"unknown axis {axis!r}; legal axes are {', '.join(AXES)}")
+        if not isinstance(values, list) or not values:
+            raise lines.refusal(path, f"axis {axis} = {values!r} is not a list of values")
+        if any(values.index(value) != place for place, value in enumerate(values)):
+            raise lines.refusal(path, f"axis {axis} = {values!r} names a value twice")
+        if name in settings[group]:
+            raise lines.refusal(path, f"{axis} is an axis, but [{group}] fixes {name} as well")
+        yield axis, tuple(tuple(value) if isinstance(value, list) else value for value in values)
+
+
+def _group_and_name(axis: str) -> tuple[str, str]:
+    """`training.steps` is in the table [training]; a bare name is in [spec]."""
+    group, _, name = axis.rpartition(".")
+    return group or "spec", name
+
+
+def _flattened(content: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in content.items():
+        if isinstance(value, dict):
+            yield from ((f"{name}.{inner}", deep) for inner, deep in value.items())
+        else:
+            yield name, value
+
+
+def _require_possible(plan: Plan, values: tuple[object, ...], lines: _Lines) -> None:
+    """Refuse a variant that cannot be built, fed or scored, on the line that is to blame."""
+
+    def path_of(group: str, name: str) -> tuple[str, ...]:
+        axis = name if group == "spec" else f"{group}.{name}"
+        return ("axes", *axis.split(".")) if axis in plan.axes else (group, name)
+
+    variant = ", ".join(f"{axis} {value}" for axis, value in zip(plan.axes, values, strict=True))
+    try:
+        cell = plan.cell(values, seed=0)
+    except ValidationError as problem:
+        model, group = (
+            (Training, "training") if problem.title == "Training" else (TaskSettings, "task")
+        )
+        path = path_of(group, str(_first_error(problem)["loc"][0]))
+        raise lines.complaint(problem, model, path) from None
+    except Refusal as problem:
+        raise lines.refusal(path_of("spec", problem.field), str(problem)) from None
+    law, task = size_law(cell.spec), cell.task
+    if not law.is_legal(task.size):
+        raise lines.refusal(
+            path_of("task", "size"),
+            f"size {task.size} is not legal for {variant}: {law.nearest_in_words(task.size)}",
+        )
+    output = law.output(task.size)
+    if task.scored > output or (output - task.scored) % 2:
+        raise lines.refusal(
+            path_of("task", "scored"),
+            f"scored {task.scored} cannot be centred in the output of {variant}: "
+            f"give {output} or less by an even number",
+        )
+
+
+@final
+@dataclass(frozen=True)
+class _Lines:
+    """The lines of a plan file, to say where a mistake stands."""
+
+    source: str
+    file: str
+
+    def refusal(self, path: Sequence[str], message: str) -> Refusal:
+        return Refusal(f"{self.file}:{self.number(path)}: {message}")
+
+    def complaint(
+        self, problem: ValidationError, model: type[BaseModel], path: tuple[str, ...]
+    ) -> Refusal:
+        """One of pydantic's complaints in one line, with the legal keys where a key is wrong."""
+        error = _first_error(problem)
+        path = path or tuple(str(part) for part in error["loc"])
+        name, keys = ".".join(path), ", ".join(model.model_fields)
+        if error["type"] == "extra_forbidden":
+            return self.refusal(path, f"unknown key {name!r}; legal keys are {keys}")
+        if error["type"] == "missing":
+            return self.refusal(path, f"{name!r} is missing; the keys are {keys}")
+        said = error["msg"].removeprefix("Value error, ")
+        return self.refusal(path, f"{name} = {error['input']!r}: {said[0].lower()}{said[1:]}")
+
+    def number(self, path: Sequence[str]) -> int:
+        """The line of the key `path`, or else of the table that it belongs in, or else 1."""
+        best, most_shared = 1, 0
+        table: tuple[str, ...] = ()
+        for number, text in enumerate(self.source.splitlines(), start=1):
+            if header := re.match(r"\s*\[([^\[\]]+)\]", text):
+                table = keys = _keys(header[1])
+            elif assignment := re.match(r"""\s*([\w."'-]+)\s*=""", text):
+                keys = (*table, *_keys(assignment[1]))
+            else:
+                continue
+            shared = min(len(keys), len(path))
+            if shared > most_shared and keys[:shared] == tuple(path[:shared]):
+                best, most_shared = number, shared
+        return best
+
+
+def _first_error(problem: ValidationError) -> ErrorDetails:
+    """The error to tell: a mistyped key is both unknown and missing, and unknown says more."""
+    return min(problem.errors(), key=lambda error: error["type"] != "extra_forbidden")
+
+
+def _keys(text: str) -> tuple[str, ...]:
+    return tuple(part.strip().strip("\"'") for part in text.split("."))

@@ -1,0 +1,65 @@
+"""What a person sees while a sweep runs: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import final
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ablations.engines import Crashed
+from ablations.plan import Plan
+from ablations.sweep import Outcome, Tally
+
+
+@final
+@dataclass(frozen=True)
+class Watcher:
+    """Tells `console` of each outcome as it passes by."""
+
+    console: Console
+
+    def __call__(self, outcomes: Iterable[Outcome], start: Tally) -> Iterator[Outcome]:
+        """Hand on `outcomes`; `start` is how far the sweep was before them."""
+        watch = self._bar if self.console.is_terminal else self._lines
+        return watch(outcomes, start)
+
+    def _bar(self, outcomes: Iterable[Outcome], start: Tally) -> Iterator[Outcome]:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(elapsed_when_finished=True),
+        )
+        with Progress(*columns, console=self.console) as bar:
+            task = bar.add_task(start.plan.name, completed=start.stored, total=start.cells)
+            for outcome in outcomes:
+                if isinstance(outcome, Crashed) or outcome.outcome == "diverged":
+                    self._say(describe(outcome, start.plan))
+                bar.advance(task)
+                yield outcome
+
+    def _lines(self, outcomes: Iterable[Outcome], start: Tally) -> Iterator[Outcome]:
+        began = time.monotonic()
+        for ended, outcome in enumerate(outcomes, start=1):
+            place = start.stored + ended
+            left = (time.monotonic() - began) / ended * (start.cells - place)
+            self._say(
+                f"{place}/{start.cells} {describe(outcome, start.plan)}; about {left:.0f} s left"
+            )
+            yield outcome
+
+    def _say(self, line: str) -> None:
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def describe(outcome: Outcome, plan: Plan) -> str:
+    """One run in a few words: the variant, the seed, and how it went."""
+    cell = outcome.cell if isinstance(outcome, Crashed) else outcome.parsed_cell()
+    variant = " ".join(map(str, plan.levels(cell)))
+    if isinstance(outcome, Crashed):
+        return f"{variant} seed {cell.seed}: crashed, {outcome.reason}"
+    return f"{variant} seed {cell.seed}: {outcome.outcome} in {outcome.train_seconds:.1f} s"

@@ -1,0 +1,301 @@
+"""Records to a report: Markdown for people, CSV for machines, one figure.
+
+A report is a pure function of the plan and its records: the same records give the same bytes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Hashable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from ablations.figures import side_by_side
+from ablations.files import replace_file
+from ablations.metrics import METRICS
+from ablations.results import HEADLINE, Level, Results
+from ablations.shapes import TASKS, Task
+from ablations.statistics import Interval
+from ablations.tables import as_csv, as_markdown
+from unet.refusal import Refusal
+from unet.spec import CHOICES
+
+FIRST_LEVEL: Final = "the factor's first"
+
+UNSTABLE: Final = 0.05
+"""A cell whose IoU scatters over the seeds with a larger standard deviation is marked."""
+
+_TEMPLATES: Final = Environment(
+    loader=PackageLoader("ablations"),
+    autoescape=False,  # noqa: S701  # Markdown, not HTML
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+    undefined=StrictUndefined,
+)
+
+
+def write_report(results: Results, folder: Path) -> list[Path]:
+    """Write the report of `results` into `folder`; returns the files, the page to read first."""
+    name = results.plan.name
+    contents = render(results)
+    for file, content in contents.items():
+        try:
+            replace_file(folder / file, content)
+        except OSError as problem:
+            raise Refusal(f"{folder / file}: {problem.strerror}; the records are safe") from None
+    return [folder / f"{name}.md", *(folder / file for file in contents if file != f"{name}.md")]
+
+
+def render(results: Results) -> dict[str, bytes]:
+    """The report's files by their path within the folder."""
+    name = results.plan.name
+    if not results.records:
+        raise Refusal(f"plan {name}: no run is stored yet, so there is nothing to report")
+    files = {
+        f"{name}_cells.csv": as_csv(results.cells),
+        f"{name}_factors.csv": as_csv(factor_rows(results)),
+    }
+    figure = side_by_side(results)
+    if figure is not None:
+        files[f"figures/{name}.png"] = figure
+    page = _TEMPLATES.get_template("report.md.j2").render(
+        plan=results.plan,
+        results=results,
+        missing=results.planned - len(results.records),
+        findings=list(findings(results)),
+        limits=list(limits(results)),
+        factor_table=_factor_table(results),
+        factor_caption=factor_caption(results),
+        cell_table=_cell_table(results),
+        cell_caption=cell_caption(results),
+        stability=stability(results),
+        figure=f"figures/{name}.png" if figure is not None else None,
+        conditions=list(conditions(results)),
+    )
+    return {f"{name}.md": page.encode(), **files}
+
+
+def findings(results: Results) -> Iterator[str]:
+    """One sentence for each factor that says whether it mattered, and by how much."""
+    if not results.factors:
+        yield "No axis of the plan has two values, so there is nothing to compare."
+        return
+    if len(results.whole_seeds) < 2:
+        yield (
+            f"Nothing yet: {len(results.whole_seeds)} of {results.plan.seeds} seeds have all their "
+            "runs, and a difference needs at least two seeds to be told from chance."
+        )
+        return
+    for factor, levels in results.levels.items():
+        pairs = [_ordered(*pair) for pair in itertools.combinations(levels, 2)]
+        told = [pair for pair in pairs if pair[0].above(pair[1]).excludes_zero()]
+        verdict = "made a difference" if told else "made no difference that these seeds can tell"
+        pairs.sort(key=lambda pair: -pair[0].above(pair[1]).mean)
+        yield f"**{factor}** {verdict}: {'; '.join(_compared(*pair) for pair in pairs)}."
+
+
+def _ordered(one: Level, other: Level) -> tuple[Level, Level]:
+    """The level with the higher mean first."""
+    return (one, other) if one.above(other).mean >= 0 else (other, one)
+
+
+def _compared(upper: Level, lower: Level) -> str:
+    """`concat` scores 0.097 above `none` (95 % interval ...); or that they cannot be told apart."""
+    difference = upper.above(lower)
+    interval = f"95 % interval {_bounds(difference)}"
+    if not difference.excludes_zero():
+        return f"`{upper.value}` and `{lower.value}` cannot be told apart ({interval})"
+    apart = not upper.scores[HEADLINE].overlaps(lower.scores[HEADLINE])
+    above, own = ("clearly above", "lie apart") if apart else ("above", "overlap")
+    return (
+        f"`{upper.value}` scores {above} `{lower.value}`, by {difference.mean:.3f} "
+        f"({interval}; their own intervals {own})"
+    )
+
+
+def limits(results: Results) -> Iterator[str]:
+    """What a reader must not conclude."""
+    seeds = len(results.whole_seeds)
+    comparisons = sum(math.comb(len(levels), 2) for levels in results.levels.values())
+    steps = _varied_or_fixed(results, "training.steps")
+    yield (
+        f"How it would be on other images: there is one task, {_task(results).summary}, and "
+        "it was made, not photographed."
+    )
+    yield (
+        f"Which variant is best in the end: every net was trained for {steps} steps. One that "
+        "learns more slowly could still catch up."
+    )
+    yield (
+        f"Much about chance: {seeds} seeds are few, the intervals assume that differences "
+        f"scatter normally, and {comparisons} comparisons were made without a correction, so "
+        "about one in twenty that are really nothing will look like something."
+    )
+    yield (
+        'That two variants are equal: "cannot be told apart" means that the difference is '
+        "smaller than these seeds can see, as far as its interval reaches."
+    )
+    yield (
+        "The choice alone: variants differ in parameters and multiply-adds too (last columns "
+        "below), and a factor's row averages over all other factors, which may hide that it "
+        "helps with one and hurts with another."
+    )
+
+
+def factor_rows(results: Results) -> pd.DataFrame:
+    """One row a level: seeds, scores and the paired difference to the factor's first level."""
+    rows = []
+    for factor, levels in results.levels.items():
+        for level in levels:
+            row: dict[str, object] = {"factor": factor, "level": level.value}
+            row["seeds"] = len(level.by_seed)
+            for metric, interval in level.scores.items():
+                row |= _interval_columns(metric, interval)
+            row |= _interval_columns(f"{HEADLINE} above {FIRST_LEVEL}", level.above(levels[0]))
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _interval_columns(name: str, interval: Interval) -> dict[str, object]:
+    return {name: interval.mean, f"{name} low": interval.low, f"{name} high": interval.high}
+
+
+def _factor_table(results: Results) -> str:
+    rows = [
+        {
+            "factor": factor,
+            "level": f"`{level.value}`",
+            "seeds": str(len(level.by_seed)),
+            **{metric: _spanned(interval) for metric, interval in level.scores.items()},
+            f"{HEADLINE} above {FIRST_LEVEL}": (
+                "-" if level is levels[0] else _spanned(level.above(levels[0]), sign="+")
+            ),
+        }
+        for factor, levels in results.levels.items()
+        for level in levels
+    ]
+    return as_markdown(rows) if rows else "No axis of the plan has two values."
+
+
+def factor_caption(results: Results) -> str:
+    """The conditions of the factor table."""
+    return (
+        f"Mean and 95 % interval (Student's t) over the {len(results.whole_seeds)} seeds with "
+        "which every variant was trained. A seed's value is the mean over all variants at that "
+        "level; differences are paired, seed by seed. " + _scoring(results)
+    )
+
+
+def _cell_table(results: Results) -> str:
+    return as_markdown([_cell_row(results, cell) for cell in results.cells.to_dict("records")])
+
+
+def _cell_row(results: Results, cell: Mapping[Hashable, Any]) -> dict[str, str]:
+    diverged = f" (+{cell['diverged']} diverged)" if cell["diverged"] else ""
+    unstable = " (unstable)" if cell[f"{HEADLINE} sd"] > UNSTABLE else ""
+    intervals = {
+        metric: Interval(cell[metric], cell[f"{metric} low"], cell[f"{metric} high"], cell["seeds"])
+        for metric in METRICS
+    }
+    return {
+        **{axis: f"`{cell[axis]}`" for axis in results.plan.axes},
+        "seeds": f"{cell['seeds']}{diverged}",
+        **{metric: _spanned(interval) for metric, interval in intervals.items()},
+        f"{HEADLINE}, sd over seeds": f"{_number(cell[f'{HEADLINE} sd'])}{unstable}",
+        f"{HEADLINE}, lowest": _number(cell[f"{HEADLINE} lowest"]),
+        "parameters": f"{cell['parameters']:,}",
+        "MACs": f"{cell['macs'] / 1e6:,.1f} M",
+        "seconds per run": f"{cell['seconds']:.1f}",
+    }
+
+
+def cell_caption(results: Results) -> str:
+    """The conditions of the cell table."""
+    return (
+        "Mean and 95 % interval (Student's t) over the seeds of each cell. "
+        + _scoring(results)
+        + " MACs are multiply-adds of the convolutions in one forward pass of one image, in "
+        "millions; one is two FLOPs. Seconds are the median wall time of training and testing."
+    )
+
+
+def _scoring(results: Results) -> str:
+    scored = _varied_or_fixed(results, "task.scored")
+    size = _varied_or_fixed(results, "task.size")
+    return (
+        f"Every variant sees the same {size} x {size} images in the same order and starts from the "
+        "same weights wherever shapes allow; every variant is supervised and scored on the same "
+        f"pixels, the central {scored} x {scored} that a net without padding covers. Scores are "
+        "over all test images of a run together, class by class, then averaged over the "
+        f"classes {', '.join(_task(results).scored_classes)}."
+    )
+
+
+def stability(results: Results) -> str:
+    """How far the runs of one cell scatter, and which cells scatter too far."""
+    spread = results.cells[f"{HEADLINE} sd"].dropna()
+    diverged = int(results.cells["diverged"].sum())
+    failures = f"{diverged} of {len(results.records)} runs diverged."
+    if spread.empty:
+        return f"{failures} No cell has two seeds yet, so nothing can be said of their scatter."
+    unstable = int((spread > UNSTABLE).sum())
+    return (
+        f"{failures} The standard deviation of a cell's {HEADLINE} over its seeds is "
+        f"{spread.median():.3f} in the median and {spread.max():.3f} at most; {unstable} of "
+        f"{len(spread)} cells lie above {UNSTABLE:.2f} and are marked unstable. The lowest single "
+        f"run scored {results.cells[f'{HEADLINE} lowest'].min():.3f}."
+    )
+
+
+def conditions(results: Results) -> Iterator[str]:
+    """Everything that was the same in all runs, and what the records were made with."""
+    yield f"Task: {_task(results).summary}; " + _settings(results.plan.settings["task"])
+    yield "Net: " + _settings(results.plan.settings["spec"])
+    yield (
+        "Training: Adam, one-cycle learning rate, cross-entropy plus soft Dice in float32; "
+        + _settings(results.plan.settings["training"])
+    )
+    for factor in results.factors:
+        table = CHOICES.get(factor, {})
+        for value in results.plan.axes[factor]:
+            summary = getattr(table.get(str(value)), "summary", None)
+            if summary:
+                yield f"{factor} `{value}`: {summary}"
+    for environment, count in results.environments:
+        yield f"{count} runs with {environment}"
+
+
+def _settings(values: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items()) or "the paper's settings"
+
+
+def _task(results: Results) -> Task:
+    return TASKS[results.records[0].parsed_cell().task.name]
+
+
+def _varied_or_fixed(results: Results, axis: str) -> str:
+    """The value that all cells share, or the values of the axis."""
+    if axis in results.plan.axes:
+        return " or ".join(map(str, results.plan.axes[axis]))
+    return str(results.records[0].parsed_cell().value(axis))
+
+
+def _spanned(interval: Interval, sign: str = "") -> str:
+    """`0.803 [0.801, 0.806]`, as far as it is known; `sign` "+" shows a plus."""
+    mean = _number(interval.mean, sign)
+    if math.isnan(interval.low):
+        return mean
+    return f"{mean} [{_number(interval.low, sign)}, {_number(interval.high, sign)}]"
+
+
+def _number(value: float, sign: str = "") -> str:
+    return "-" if math.isnan(value) else f"{value:{sign}.3f}"
+
+
+def _bounds(interval: Interval) -> str:
+    return f"{interval.low:.3f} to {interval.high:.3f}"

@@ -1,0 +1,56 @@
+"""Every habit of this project as a session; `nox -l` lists them."""
+
+import nox
+
+nox.needs_version = ">=2024.4"
+nox.options.default_venv_backend = "venv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = ["tests", "lint", "types"]
+
+LOCAL = "reports/local"
+
+
+def install(session: nox.Session, what: str) -> None:
+    """Install this project with the exact versions that CI uses."""
+    session.install("--constraint", "constraints.txt", "--editable", what)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests with coverage (more words go to pytest: nox -s tests -- -k sizes)."""
+    install(session, ".[dev]")
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "combine", "--quiet")
+    if not session.posargs:
+        session.run("coverage", "report")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and format with ruff."""
+    session.install("--constraint", "constraints.txt", "ruff")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types with mypy, strictly."""
+    install(session, ".[dev]")
+    session.run("mypy")
+
+
+@nox.session
+def sweep(session: nox.Session) -> None:
+    """Train the quick ablation and write its report (minutes; another plan: -- shapes)."""
+    install(session, ".")
+    plan = session.posargs[0] if session.posargs else "quick"
+    session.run("ablations", "run", plan, "--out", f"{LOCAL}/{plan}", *session.posargs[1:])
+
+
+@nox.session
+def report(session: nox.Session) -> None:
+    """Rebuild the committed reports from the committed records."""
+    install(session, ".")
+    session.run("ablations", "report", "reports")

@@ -1,0 +1,70 @@
+"""Profiles of hypothesis, and what several test files share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+from ablations.cell import Cell
+from ablations.plan import Plan, read_plan
+from ablations.store import Record
+from ablations.train import find_hardware, run_cell
+
+ROOT = Path(__file__).parent.parent
+
+# As in a worker: sums over several threads round differently.
+torch.set_num_threads(1)
+
+# A deadline would make a busy machine look like a fault of ours.
+COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("dev", max_examples=50, **COMMON)
+settings.register_profile("ci", max_examples=50, derandomize=True, **COMMON)
+settings.register_profile("nightly", max_examples=2000, **COMMON)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
+
+TINY = """
+question = "Does it run?"
+seeds = 2
+
+[axes]
+skip = ["concat", "none"]
+
+[spec]
+depth = 1
+base_channels = 4
+norm = "batch"
+dropout_levels = 0
+
+[task]
+name = "labels"
+size = 36
+scored = 20
+noise = 0.1
+
+[training]
+steps = 3
+batch = 2
+learning_rate = 0.005
+test_images = 5
+"""
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Plan:
+    """A plan of four cells that train in a moment."""
+    return read_plan(TINY, name="tiny", file="tiny.toml")
+
+
+@pytest.fixture(scope="session")
+def tiny_records(tiny: Plan) -> list[Record]:
+    """What the cells of `tiny` leave behind, really trained."""
+    return [train(cell) for cell in tiny.cells()]
+
+
+def train(cell: Cell) -> Record:
+    """Train `cell` here, on the CPU."""
+    return run_cell(cell, find_hardware("cpu"))

@@ -1,0 +1,306 @@
+"""The two commands as people and machines use them."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+import ablations.__main__ as ablations_command
+import unet.__main__ as unet_command
+from ablations.engines import Crashed
+from ablations.plan import Plan
+from ablations.progress import Watcher
+from ablations.store import Record, Store
+from ablations.sweep import STORE, Tally
+from tests.conftest import ROOT, TINY
+from tests.test_algebra import FIGURE_1
+
+
+def run(command: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """`python -m command words`, as a person starts it."""
+    return subprocess.run(
+        [sys.executable, "-m", command, *words], capture_output=True, text=True, check=False
+    )
+
+
+def unet_json(*words: str) -> list[dict[str, object]]:
+    """What `unet words --json` prints, in this process."""
+    found = CliRunner().invoke(unet_command.app, [*words, "--json"], catch_exceptions=False)
+    assert found.exit_code == 0
+    answer: list[dict[str, object]] = json.loads(found.stdout)
+    return answer
+
+
+def test_sizes_lists_the_papers_inputs() -> None:
+    """188 -> 4, 204 -> 20, ... up to 1024."""
+    rows = unet_json("sizes", "--spec", "paper")
+    assert rows[:3] == [
+        {"input": 188, "output": 4},
+        {"input": 204, "output": 20},
+        {"input": 220, "output": 36},
+    ]
+    assert rows[-1] == {"input": 1020, "output": 836}
+    assert len(rows) == 53
+
+
+def test_trace_is_figure_1() -> None:
+    """Every feature map of the paper's figure."""
+    rows = unet_json("trace", "--spec", "paper", "--size", "572")
+    assert [(row["name"], row["height"], row["channels"]) for row in rows] == FIGURE_1
+    assert all(row["height"] == row["width"] for row in rows)
+    assert rows[-1]["offset"] == [92.0, 92.0]
+
+
+def test_cost_counts() -> None:
+    """Of the tutorial's net on a rectangle, with a field changed."""
+    cost = json.loads(
+        CliRunner()
+        .invoke(
+            unet_command.app,
+            ["cost", "--spec", "tutorial", "--size", "576x560", "--set", "num_classes=3", "--json"],
+        )
+        .stdout
+    )
+    assert cost["parameters"] == 31_031_810 + 65
+    assert cost["flops"] == 2 * cost["macs"]
+    assert cost["input"] == [576, 560]
+
+
+@pytest.mark.parametrize(
+    "words", [["sizes"], ["trace"], ["cost", "--set", "up_keeps_channels=[0]"]]
+)
+def test_tables_are_for_people(words: list[str]) -> None:
+    """Nothing is cut, however narrow the terminal."""
+    found = CliRunner().invoke(unet_command.app, words, env={"COLUMNS": "20"})
+    assert found.exit_code == 0
+    assert "…" not in found.stdout
+    assert "388" in found.stdout or "31,100,354" in found.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["trace", "--size", "571"], "input size 571 is not legal: the nearest legal is 556"),
+        (["trace", "--size", "big"], "--size 'big' is not N or HxW in pixels"),
+        (["trace", "--size", "٣"], "is not N or HxW"),
+        (["cost", "--spec", "papper"], "spec 'papper' is not one of paper, release, tutorial"),
+        (["cost", "--set", "depth"], "--set 'depth' is not FIELD=VALUE"),
+        (["cost", "--set", "padding=same"], "padding 'same' is not one of valid, zeros"),
+        (["cost", "--set", "dept=3"], "'dept' is not a field of a spec"),
+        (["sizes", "--up-to", "100"], "--up-to 100 lists nothing: the smallest legal input is 188"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    words: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No traceback."""
+    monkeypatch.setattr(sys, "argv", ["unet", *words])
+    with pytest.raises(SystemExit) as caught:
+        unet_command.main()
+    assert caught.value.code == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith("error: ")
+    assert message in printed.err
+    assert printed.err.count("\n") == 1
+    assert not printed.out
+
+
+def test_light_commands_do_not_import_torch() -> None:
+    """`--help`, sizes and plan start in a blink."""
+    script = (
+        "import sys; sys.argv = sys.argv[1:]\n"
+        "import ablations.__main__, unet.__main__, unet, ablations.report, ablations.store\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    """`unet trace | head -1` ends in silence."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    found = subprocess.run(
+        [sys.executable, "-m", "unet", "trace"], stdout=writer, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writer)
+    assert found.stderr == b""
+
+
+def test_smoke_runs_once_and_then_has_nothing_to_do(tmp_path: Path) -> None:
+    """The whole way, as a person goes it; the second time nothing is trained."""
+    out = str(tmp_path / "smoke")
+    first = run("ablations", "run", "smoke", "--out", out)
+    assert first.returncode == 0, first.stderr
+    assert "trained 8 of 8 cells, 0 were stored before" in first.stdout
+    assert first.stderr.count("\n") == 8, "one plain line a cell where there is no terminal"
+    report = Path(first.stdout.split("report: ")[1].strip())
+    assert report.read_text().startswith("<!-- Generated")
+    before = {path: path.read_bytes() for path in report.parent.rglob("smoke*")}
+
+    second = run("ablations", "run", "smoke", "--out", out, "--json")
+    summary = json.loads(second.stdout)
+    assert (summary["trained"], summary["already_done"]) == (0, 8)
+    assert second.stderr == ""
+    assert before == {path: path.read_bytes() for path in before}
+
+    again = run("ablations", "run", "smoke", "--out", out)
+    assert "nothing to train: all 8 cells are stored" in again.stdout
+
+
+@pytest.fixture
+def swept(tmp_path: Path, tiny: Plan, tiny_records: list[Record]) -> Path:
+    """A folder with a sweep of three of four cells."""
+    with Store.create(tmp_path / STORE, tiny) as store:
+        for record in tiny_records[:3]:
+            store.add(record)
+    return tmp_path
+
+
+def invoke(*words: str) -> str:
+    """What `ablations words` prints, in this process."""
+    found = CliRunner().invoke(ablations_command.app, list(words), catch_exceptions=False)
+    assert found.exit_code == 0, found.output
+    return found.stdout
+
+
+def test_status_counts(swept: Path) -> None:
+    """For people and for machines."""
+    assert invoke("status", str(swept)) == "tiny: 3 of 4 cells are stored\n"
+    assert json.loads(invoke("status", str(swept), "--json")) == {
+        "plan": "tiny", "cells": 4, "stored": 3,
+    }  # fmt: skip
+
+
+def test_report_and_export_write_files(swept: Path) -> None:
+    """Of a sweep's folder, and then of the folder of its export."""
+    assert str(swept / "tiny.md") in invoke("report", str(swept)).splitlines()
+    page = (swept / "tiny.md").read_bytes()
+    kept = swept / "kept" / "records" / "tiny.jsonl"
+    assert "3 records" in invoke("export", str(swept), "--to", str(kept))
+    assert json.loads(invoke("export", str(swept), "--to", str(kept), "--json"))["records"] == 3
+    files = json.loads(invoke("report", str(swept / "kept"), "--json"))
+    assert str(swept / "kept" / "tiny.md") in files
+    assert (swept / "kept" / "tiny.md").read_bytes() == page
+
+
+def test_plan_shows_what_would_run() -> None:
+    """Cells, variants and cost, without training."""
+    text = invoke("plan", "quick")
+    assert "54 cells: 18 variants, 3 seeds each" in text
+    summary = json.loads(invoke("plan", "quick", "--json"))
+    assert summary["cells"] == 54
+    assert summary["training_macs"] > 10**12
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "nope", "--out", "x"], "plan 'nope': No such file"),
+        (["run", "{plan}", "--out", "/dev/null/x"], "/dev/null/x/sweep.db: Not a directory"),
+        (["run", "smoke", "--out", "{swept}"], "holds the plan 'tiny' with other content"),
+        (["status", "/no/such/place"], "no such store; `ablations run PLAN --out"),
+        (["report", "/no/such/place"], "no such store"),
+        (["export", "{swept}", "--to", "/dev/null/x.jsonl"], "/dev/null/x.jsonl: "),
+    ],
+)
+def test_ablations_mistakes_are_one_line(
+    words: list[str], message: str, swept: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """The file, the value, the way out; what is stored stays as it is."""
+    plan = swept / "plan.toml"
+    plan.write_text(TINY)
+    before = (swept / STORE).read_bytes()
+    monkeypatch.setattr(
+        sys, "argv", ["ablations", *(word.format(plan=plan, swept=swept) for word in words)]
+    )
+    with pytest.raises(SystemExit) as caught:
+        ablations_command.main()
+    assert caught.value.code == 2
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert printed.err.count("\n") == 1
+    assert (swept / STORE).read_bytes() == before
+
+
+def test_run_tells_of_crashes(swept: Path, tiny: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 1, the reason, and the line that tries again."""
+    cell = list(tiny.cells())[3]
+    plan = swept / "tiny.toml"
+    plan.write_text(TINY)
+    monkeypatch.setattr(
+        ablations_command, "run_plan", lambda *_: (0, [Crashed(cell, "MemoryError: no room")])
+    )
+    found = CliRunner().invoke(
+        ablations_command.app, ["run", str(plan), "--out", str(swept)], catch_exceptions=False
+    )
+    assert found.exit_code == 1
+    assert "1 crashed, the first with MemoryError: no room" in found.output
+    assert f"python -m ablations run {plan} --out {swept}" in found.output
+
+
+def test_an_interrupt_is_told_with_the_line_that_goes_on(
+    swept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How much is stored, and exit code 130."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    plan = swept / "tiny.toml"
+    plan.write_text(TINY)
+    monkeypatch.setattr(ablations_command, "run_plan", interrupt)
+    found = CliRunner().invoke(ablations_command.app, ["run", str(plan), "--out", str(swept)])
+    assert found.exit_code == 130
+    assert "stopped: 3 of 4 cells are stored; go on with: python -m ablations run" in found.output
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_is_shown(tiny: Plan, tiny_records: list[Record], terminal: bool) -> None:
+    """A bar on a terminal, which mentions only what went wrong; a line each elsewhere."""
+    text = io.StringIO()
+    console = Console(file=text, force_terminal=terminal, width=120)
+    crash = Crashed(list(tiny.cells())[1], "MemoryError: [red]")
+    outcomes = [tiny_records[0], crash, *tiny_records[2:]]
+    assert list(Watcher(console)(iter(outcomes), Tally(tiny, 4, 0))) == outcomes
+    shown = text.getvalue()
+    assert "none seed 0: crashed, MemoryError: [red]" in shown
+    assert ("concat seed 0: done" in shown) != terminal
+    assert "4/4" in shown
+
+
+def test_the_console_scripts_are_installed() -> None:
+    """`unet` and `ablations`, beside `python -m`."""
+    for name in ("unet", "ablations"):
+        script = shutil.which(
+            name, path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        )
+        assert script
+        found = subprocess.run([script, "--help"], capture_output=True, text=True, check=True)
+        assert f"Usage: {name}" in found.stdout
+
+
+def test_the_readme_names_commands_that_exist() -> None:
+    """Every command line in the README's code blocks starts something real."""
+    text = (ROOT / "README.md").read_text()
+    for name, app in (("unet", unet_command.app), ("ablations", ablations_command.app)):
+        known = {c.name or c.callback.__name__ for c in app.registered_commands if c.callback}
+        used = {
+            line.split(f"python -m {name} ")[1].split()[0]
+            for line in text.splitlines()
+            if line.startswith(f"python -m {name} ")
+        }
+        assert used
+        assert used <= known

@@ -1,0 +1,148 @@
+"""The house is as its map says: imports go one way, reports are fresh."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from ablations.committed import committed_files, rebuild
+from tests.conftest import ROOT
+
+# Each module with what it may import from this project. Nothing imports back up: a module's
+# imports stand above it.
+MAP = {
+    "unet.refusal": set(),
+    "unet.paddings": set(),
+    "unet.skips": set(),
+    "unet.upsampling": set(),
+    "unet.norms": set(),
+    "unet.inits": set(),
+    "unet.spec": {
+        "unet.refusal", "unet.paddings", "unet.skips", "unet.upsampling", "unet.norms",
+        "unet.inits",
+    },
+    "unet.algebra": {
+        "unet.refusal", "unet.paddings", "unet.skips", "unet.upsampling", "unet.norms", "unet.spec",
+    },
+    "unet.model": {
+        "unet.refusal", "unet.paddings", "unet.skips", "unet.upsampling", "unet.norms",
+        "unet.inits", "unet.spec", "unet.algebra",
+    },
+    "unet": {"unet.refusal", "unet.spec", "unet.model"},
+    "unet.__main__": {"unet.refusal", "unet.spec", "unet.algebra"},
+    "ablations": set(),
+    "ablations.shapes": set(),
+    "ablations.metrics": set(),
+    "ablations.statistics": set(),
+    "ablations.files": set(),
+    "ablations.tables": set(),
+    "ablations.cell": {"unet.refusal", "unet.spec", "ablations.shapes"},
+    "ablations.plan": {
+        "unet.refusal", "unet.spec", "unet.algebra", "ablations.shapes", "ablations.cell",
+    },
+    "ablations.store": {"unet.refusal", "ablations.files", "ablations.cell", "ablations.plan"},
+    "ablations.train": {
+        "unet.inits", "unet.skips", "unet.algebra", "unet.model",
+        "ablations.shapes", "ablations.cell", "ablations.store",
+    },
+    "ablations.engines": {"ablations.cell", "ablations.store", "ablations.train"},
+    "ablations.sweep": {
+        "ablations.cell", "ablations.plan", "ablations.store", "ablations.engines",
+    },
+    "ablations.progress": {
+        "ablations.plan", "ablations.engines", "ablations.sweep",
+    },
+    "ablations.results": {
+        "ablations.shapes", "ablations.metrics", "ablations.statistics", "ablations.plan",
+        "ablations.store",
+    },
+    "ablations.figures": {
+        "ablations.shapes", "ablations.plan", "ablations.store", "ablations.results",
+    },
+    "ablations.report": {
+        "unet.refusal", "unet.spec", "ablations.shapes", "ablations.metrics",
+        "ablations.statistics", "ablations.files", "ablations.tables", "ablations.results",
+        "ablations.figures",
+    },
+    "ablations.architecture": {"unet.spec", "unet.algebra", "ablations.tables"},
+    "ablations.committed": {
+        "ablations.files", "ablations.store", "ablations.results", "ablations.report",
+        "ablations.architecture",
+    },
+    "ablations.__main__": {
+        "unet.refusal", "unet.algebra",
+        "ablations.committed", "ablations.engines", "ablations.plan",
+        "ablations.progress", "ablations.report", "ablations.results", "ablations.store",
+        "ablations.sweep",
+    },
+}  # fmt: skip
+
+NEVER_TORCH = [name for name in MAP if name not in ("unet.model", "ablations.train")]
+
+
+def source_of(module: str) -> Path:
+    """The file of a module or a package."""
+    path = ROOT / module.replace(".", "/")
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def imports(module: str, *, at_start: bool = False) -> set[str]:
+    """What the module imports, anywhere or only when it is itself imported."""
+    tree = ast.parse(source_of(module).read_text())
+    found: set[str] = set()
+    for node in tree.body if at_start else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= names & set(MAP) or {node.module}
+    return found
+
+
+def test_the_map_is_complete() -> None:
+    """Every module has its place."""
+    files = [*(ROOT / "unet").rglob("*.py"), *(ROOT / "ablations").rglob("*.py")]
+    assert {source_of(module) for module in MAP} == set(files)
+
+
+@pytest.mark.parametrize("module", MAP)
+def test_imports_follow_the_map(module: str) -> None:
+    """A module imports what the map allows, and the map allows no more than is used."""
+    ours = {name for name in imports(module) if name.split(".")[0] in ("unet", "ablations")}
+    assert ours == MAP[module]
+
+
+def test_nothing_imports_back_up() -> None:
+    """In the map's order every import stands above its importer, but for unet's lazy name."""
+    seen: set[str] = set()
+    for module, allowed in MAP.items():
+        assert allowed <= seen, module
+        seen.add(module)
+
+
+@pytest.mark.parametrize("module", NEVER_TORCH)
+def test_torch_is_only_where_tensors_are(module: str) -> None:
+    """No module but the model and the training loop imports torch when it is imported."""
+    assert not {name for name in imports(module, at_start=True) if name.split(".")[0] == "torch"}
+
+
+def test_the_committed_reports_are_fresh(tmp_path: Path) -> None:
+    """Rebuilt from the committed records, every byte is the same."""
+    for name, content in committed_files(ROOT / "reports").items():
+        assert (ROOT / "reports" / name).read_bytes() == content, f"{name}: run nox -s report"
+    assert rebuild(tmp_path) == [tmp_path / "tutorial.md", tmp_path / "tutorial.csv"]
+
+
+def test_nothing_in_reports_is_written_by_hand() -> None:
+    """Every committed file there is a record, or made from records."""
+    folder = ROOT / "reports"
+    made = {folder / name for name in committed_files(folder)}
+    kept = {
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and path.relative_to(folder).parts[0] not in ("local", "records")
+    }
+    assert kept == made

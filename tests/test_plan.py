@@ -1,0 +1,145 @@
+"""A plan file becomes cells, or one line that says what is wrong and where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ablations.cell import Cell
+from ablations.plan import Plan, load_plan, read_plan, shipped_plans
+from tests.conftest import TINY
+from unet import PAPER, Refusal
+from unet.spec import spec_with
+
+
+def test_the_shipped_plans_are_plans() -> None:
+    """smoke, quick and shapes, with the factors that their users expect."""
+    assert {"smoke", "quick", "shapes"} <= set(shipped_plans())
+    quick, shapes = load_plan("quick"), load_plan("shapes")
+    assert quick.axes == {
+        "padding": ("valid", "zeros"),
+        "skip": ("concat", "add", "none"),
+        "upsampling": ("transposed", "bilinear", "nearest"),
+    }
+    assert shapes.seeds >= 8
+    assert all(set(values) <= set(shapes.axes[axis]) for axis, values in quick.axes.items())
+
+
+def test_cells_are_every_combination_with_every_seed(tiny: Plan) -> None:
+    """All variants of one seed come before the next, so that a stopped sweep is balanced."""
+    cells = list(tiny.cells())
+    assert [(cell.spec.skip, cell.seed) for cell in cells] == [
+        ("concat", 0), ("none", 0), ("concat", 1), ("none", 1),
+    ]  # fmt: skip
+    assert len({cell.key for cell in cells}) == 4
+    assert all(cell.spec.num_classes == 5 for cell in cells)
+
+
+def test_axes_reach_into_task_and_training() -> None:
+    """`training.steps` is an axis like any other."""
+    source = TINY.replace("[axes]", "[axes]\ntraining.steps = [2, 4]").replace("steps = 3\n", "")
+    plan = read_plan(source, name="p", file="p.toml")
+    assert sorted({cell.training.steps for cell in plan.cells()}) == [2, 4]
+    assert {plan.levels(cell) for cell in plan.cells()} == {
+        (steps, skip) for steps in (2, 4) for skip in ("concat", "none")
+    }
+
+
+def test_a_list_axis_becomes_tuples() -> None:
+    """A spec field that is a tuple is a list in TOML."""
+    source = TINY.replace('skip = ["concat", "none"]', "up_keeps_channels = [[], [0]]")
+    plan = read_plan(source, name="p", file="p.toml")
+    assert [cell.spec.up_keeps_channels for cell in plan.cells()][:2] == [(), (0,)]
+
+
+MISTAKES = [
+    ('["concat", "none"]', '["concat", "nome"]', 6, "skip 'nome' is not one of concat, add, none"),
+    ('["concat", "none"]', "[]", 6, "axis skip = [] is not a list of values"),
+    ('["concat", "none"]', '"concat"', 6, "is not a list of values"),
+    ('["concat", "none"]', '["add", "add"]', 6, "names a value twice"),
+    ('["concat", "none"]', '["none"]\ntraining.steps = [1, 0]', 7, "is an axis, but [training]"),
+    ("skip =", "skips =", 6, "unknown axis 'skips'; legal axes are base_channels"),
+    ('skip = ["concat", "none"]', "", 5, "no axis: give at least one of"),
+    ("depth = 1", "depth = 1\nskip = 'add'", 6, "skip is an axis, but [spec] fixes skip as well"),
+    ("depth = 1", "dept = 1", 9, "'dept' is not a field of a spec"),
+    ("depth = 1", "depth = 1.5", 9, "depth 1.5 is not a whole number"),
+    ("depth = 1", "in_channels = 3", 9, "in_channels follows from the task: leave it out"),
+    ('name = "labels"', 'name = "lables"', 15, "'lables' is not one of labels, objects"),
+    ("size = 36", "size = 37", 16, "size 37 is not legal for skip concat: the nearest legal is 36"),
+    ("size = 36", "size = 4", 16, "greater than or equal to 16"),
+    ("scored = 20", "scored = 21", 17, "scored 21 cannot be centred in the output of skip concat"),
+    ("scored = 20", "scored = 19", 17, "give 20 or less by an even number"),
+    ("noise = 0.1", "noise = 0.1\nnoize = 2", 19, "unknown key 'task.noize'; legal keys are name"),
+    ("steps = 3", "stepz = 3", 21, "unknown key 'training.stepz'; legal keys are steps, batch"),
+    ("batch = 2\n", "", 20, "'training.batch' is missing"),
+    ("batch = 2", "batch = '2'", 22, "training.batch = '2': input should be a valid integer"),
+    ("seeds = 2", "seeds = 0", 3, "seeds = 0: input should be greater than or equal to 1"),
+    ("seeds = 2", "", 1, "'seeds' is missing; the keys are question, seeds, axes"),
+    ("[training]", "[trainin]", 20, "unknown key 'trainin'; legal keys are question"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "line", "message"), MISTAKES)
+def test_a_mistake_is_told_with_its_line(old: str, new: str, line: int, message: str) -> None:
+    """File, line, value and the legal ones, in one line."""
+    source = TINY.replace(old, new, 1)
+    assert source != TINY
+    with pytest.raises(Refusal) as caught:
+        read_plan(source, name="p", file="p.toml")
+    assert str(caught.value).startswith(f"p.toml:{line}: "), str(caught.value)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_axis_value_that_training_refuses_is_told_at_the_axis() -> None:
+    """The blame falls on the line where the value stands."""
+    source = TINY.replace("[axes]", "[axes]\ntraining.steps = [2, 0]").replace("steps = 3\n", "")
+    with pytest.raises(Refusal, match=r"p.toml:6: axes.training.steps = 0"):
+        read_plan(source, name="p", file="p.toml")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[axes", r"plan.toml: not TOML: "),
+        (b"\xff\xfe", "not UTF-8 text"),
+        (None, "No such file or directory; give a .toml file or one of quick, shapes, smoke"),
+    ],
+)
+def test_a_file_that_is_no_plan(tmp_path: Path, content: bytes | None, message: str) -> None:
+    """Named, with the way out."""
+    path = tmp_path / "plan.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(Refusal, match=message):
+        load_plan(str(path))
+
+
+def test_a_key_is_its_content(tiny: Plan) -> None:
+    """Golden: a key must never change, or every stored record would be lost to its cell."""
+    first, second = next(tiny.cells()), next(tiny.cells())
+    assert first.key == second.key == "3fba0697b8f3f27e96daceaadc7b1186"
+    assert Cell.from_data(first.as_data()) == first
+
+
+def test_a_key_ignores_fields_at_their_defaults(tiny: Plan) -> None:
+    """So a field that a later version adds leaves old keys alone; any other value changes it."""
+    cell = next(tiny.cells())
+    spelled_out = Cell(
+        spec=spec_with(PAPER, {**cell.as_data()["spec"], "init": "he"}),
+        task=cell.task,
+        training=cell.training,
+        seed=cell.seed,
+    )
+    assert spelled_out.key == cell.key
+    changed = spec_with(spelled_out.spec, {"init": "torch"})
+    assert Cell(spec=changed, task=cell.task, training=cell.training, seed=0).key != cell.key
+
+
+@pytest.mark.parametrize("broken", [{}, {"spec": {"depth": 0}}, {"spec": 3}])
+def test_a_malformed_cell_is_refused(tiny: Plan, broken: dict[str, object]) -> None:
+    """Records are data from outside."""
+    data = {**next(tiny.cells()).as_data(), **broken} if broken else {}
+    with pytest.raises(Refusal, match="cell is malformed"):
+        Cell.from_data(data)

@@ -1,0 +1,220 @@
+"""A report is a pure function of records, and says no more than they do."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ablations.architecture import CLAIMED_INPUT, TUTORIAL_CLAIMS, tutorial_rows
+from ablations.figures import MOST_ROWS, colours, layout
+from ablations.plan import Plan, load_plan, read_plan
+from ablations.report import findings, render, write_report
+from ablations.results import Results, scores
+from ablations.store import Record
+from tests.conftest import TINY
+from unet import Refusal
+
+
+def scored(record: Record, correct: int, *, outcome: str = "done") -> Record:
+    """`record` with counts in which `correct` of 1000 pixels of each class are right."""
+    row = (correct, (1000 - correct), 0)
+    counts = None if outcome == "diverged" else ((row,) * 5,)
+    return record.model_copy(update={"counts": counts, "outcome": outcome})
+
+
+def results(plan: Plan, records: list[Record], correct: list[int]) -> Results:
+    """Results in which each record has the score that stands at its place, in thousandths."""
+    pairs = zip(records, correct, strict=True)
+    return Results.of(plan, [scored(record, value) for record, value in pairs])
+
+
+def page(found: Results) -> str:
+    """The page that a reader opens."""
+    return render(found)[f"{found.plan.name}.md"].decode()
+
+
+def test_the_same_records_give_the_same_bytes(tiny: Plan, tiny_records: list[Record]) -> None:
+    """In whatever order they come, figure included."""
+    assert render(Results.of(tiny, tiny_records)) == render(Results.of(tiny, tiny_records[::-1]))
+
+
+def test_a_clear_difference_is_told_in_words(tiny: Plan, tiny_records: list[Record]) -> None:
+    """Concat 0.80 and 0.81, none 0.60 and 0.61: clearly above, by 0.2, intervals apart."""
+    found = results(tiny, tiny_records, [800, 600, 801, 601])
+    (sentence,) = findings(found)
+    assert sentence.startswith("**skip** made a difference: `concat` scores clearly above `none`")
+    assert "by 0.200" in sentence
+    assert "their own intervals lie apart" in sentence
+
+
+def test_a_null_result_stays_and_is_called_one(tiny: Plan, tiny_records: list[Record]) -> None:
+    """No word of better where the interval holds 0."""
+    found = results(tiny, tiny_records, [800, 700, 700, 801])
+    (sentence,) = findings(found)
+    assert "made no difference that these seeds can tell" in sentence
+    assert "`none` and `concat` cannot be told apart" in sentence
+    assert "cannot be told apart" in page(found)
+
+
+def test_overlapping_intervals_are_not_called_clear(tiny: Plan, tiny_records: list[Record]) -> None:
+    """A paired difference can be certain while the seeds scatter more than it."""
+    found = results(tiny, tiny_records, [800, 790, 700, 690])
+    (sentence,) = findings(found)
+    assert "`concat` scores above `none`, by 0.010" in sentence
+    assert "their own intervals overlap" in sentence
+
+
+def test_the_limits_are_told(tiny: Plan, tiny_records: list[Record]) -> None:
+    """Task, budget, seeds and comparisons that the reader must not forget."""
+    text = page(Results.of(tiny, tiny_records))
+    limits = text.split("## What this does not show")[1].split("\n## ")[0]
+    for words in ("trained for 3 steps", "2 seeds are few", "1 comparison", "there is one task"):
+        assert words in limits
+
+
+def test_unfinished_sweeps_say_so(tiny: Plan, tiny_records: list[Record]) -> None:
+    """One seed is whole, so no difference is claimed; the missing run is counted."""
+    found = Results.of(tiny, tiny_records[:3])
+    text = page(found)
+    assert "**Not finished: 1 of 4 runs are still missing.**" in text
+    assert "Nothing yet: 1 of 2 seeds have all their runs" in text
+    with pytest.raises(Refusal, match="no run is stored yet"):
+        render(Results.of(tiny, []))
+
+
+def test_one_seed_has_no_scatter(tiny: Plan, tiny_records: list[Record]) -> None:
+    """Nothing is said of what cannot be known."""
+    text = page(Results.of(tiny, tiny_records[:1]))
+    assert "No cell has two seeds yet" in text
+    assert "nan" not in text
+
+
+def test_diverged_runs_are_counted_and_shown(tiny: Plan, tiny_records: list[Record]) -> None:
+    """Their seed is left out of balanced means, and the reader is told."""
+    broken = [*tiny_records[:3], scored(tiny_records[3], 0, outcome="diverged")]
+    found = Results.of(tiny, broken)
+    assert found.whole_seeds == [0]
+    text = page(found)
+    assert "1 (+1 diverged)" in text
+    assert "1 of 4 runs diverged" in text
+
+
+def test_unstable_cells_are_marked(tiny: Plan, tiny_records: list[Record]) -> None:
+    """A cell that scatters widely over the seeds deserves no belief."""
+    text = page(results(tiny, tiny_records, [900, 600, 500, 601]))
+    assert text.count("(unstable)") == 1
+    assert "1 of 2 cells lie above 0.05 and are marked unstable" in text
+
+
+def test_every_number_of_the_tables_is_that_of_the_records(
+    tiny: Plan, tiny_records: list[Record]
+) -> None:
+    """The CSV recomputed by hand from the records."""
+    files = render(Results.of(tiny, tiny_records))
+    rows = list(csv.DictReader(io.StringIO(files["tiny_cells.csv"].decode())))
+    for row, start in zip(rows, (0, 1), strict=True):
+        own = [scores(record)["IoU"] for record in tiny_records[start::2]]
+        assert float(row["IoU"]) == pytest.approx(np.mean(own), abs=1e-6)
+        assert float(row["IoU sd"]) == pytest.approx(np.std(own, ddof=1), abs=1e-6)
+        assert int(row["macs"]) == tiny_records[start].macs
+    counts = np.asarray(tiny_records[0].counts).sum(axis=0)[1:]
+    by_hand = [tp / (tp + fp + fn) for tp, fp, fn in counts.tolist() if tp + fp + fn]
+    assert scores(tiny_records[0])["IoU"] == pytest.approx(np.mean(by_hand))
+
+
+def test_a_plan_of_one_variant_has_nothing_to_compare(tiny_records: list[Record]) -> None:
+    """An axis of one value is no factor."""
+    plan = read_plan(TINY.replace('"concat", "none"', '"concat"'), name="one", file="f")
+    text = page(Results.of(plan, tiny_records))
+    assert "nothing to compare" in text
+    assert "\n- " in text.split("## What this shows")[1].split("\n## ")[0]
+
+
+def test_a_report_is_written_whole(tmp_path: Path, tiny: Plan, tiny_records: list[Record]) -> None:
+    """Every file that the page names is there; the first is the page."""
+    first, *others = write_report(Results.of(tiny, tiny_records), tmp_path)
+    assert first == tmp_path / "tiny.md"
+    assert all(file.stat().st_size for file in (first, *others))
+    (figure,) = re.findall(r"\]\((.*?\.png)\)", first.read_text())
+    assert (tmp_path / figure).read_bytes().startswith(b"\x89PNG")
+    (tmp_path / "file").touch()
+    with pytest.raises(Refusal, match="the records are safe"):
+        write_report(Results.of(tiny, tiny_records), tmp_path / "file")
+
+
+def test_other_plans_records_are_left_out(tiny: Plan, tiny_records: list[Record]) -> None:
+    """Only the plan's own cells count."""
+    fewer = dataclasses.replace(tiny, seeds=1)
+    assert len(Results.of(fewer, tiny_records).records) == 2
+
+
+def test_the_figure_puts_skips_side_by_side() -> None:
+    """Skips across, the other factors down, as many rows as a page holds."""
+    across, rows = layout(load_plan("quick"))
+    assert across == "skip"
+    assert rows[0] == (("valid",), ("transposed",))
+    assert len(rows) == 6
+    assert len(layout(load_plan("shapes"))[1]) == MOST_ROWS
+    no_skip = read_plan(
+        TINY.replace('skip = ["concat", "none"]', 'padding = ["valid", "zeros"]'),
+        name="p",
+        file="f",
+    )
+    assert layout(no_skip) == ("padding", [((), ())])
+
+
+def test_the_figure_survives_missing_runs(tiny: Plan, tiny_records: list[Record]) -> None:
+    """A hole where a run is missing; no figure where none has a picture."""
+    assert "figures/tiny.png" in render(Results.of(tiny, tiny_records[1:]))
+    assert "figures/tiny.png" not in render(Results.of(tiny, tiny_records[2:]))
+    plan = load_plan("smoke")
+    with pytest.raises(Refusal):
+        render(Results.of(plan, tiny_records))
+
+
+def test_colours_mix_where_classes_overlap(tiny_records: list[Record]) -> None:
+    """Black is no class; two classes give the mean of their colours."""
+    cell = tiny_records[0].cell
+    task = {**cell["task"], "name": "objects"}
+    objects = tiny_records[0].model_copy(update={"cell": {**cell, "task": task}})
+    none, one, two, both = colours(np.array([[0, 1, 2, 3]], dtype=np.uint8), objects)[0]
+    assert none.tolist() == [0, 0, 0]
+    np.testing.assert_allclose(both, (one + two) / 2)
+    single = colours(np.array([[0, 1]], dtype=np.uint8), tiny_records[0])[0]
+    np.testing.assert_allclose(single, [none, one])
+
+
+def test_the_tutorials_comments_are_not_what_its_code_does() -> None:
+    """The recipe rebuilt from its description, run on its own input, layer by layer."""
+    import torch
+    from torch import nn
+
+    widths = (3, 64, 128, 256, 512, 1024)
+    x = torch.zeros(1, 3, CLAIMED_INPUT, CLAIMED_INPUT, device="meta")
+    seen = [x.shape]
+    skips = []
+    with torch.device("meta"):
+        for level in range(5):
+            for channels in (widths[level], widths[level + 1]):
+                x = nn.Conv2d(channels, widths[level + 1], kernel_size=3, padding=1)(x)
+                seen.append(x.shape)
+            skips.append(x)
+            if level < 4:
+                x = nn.MaxPool2d(kernel_size=2, stride=2)(x)
+                seen.append(x.shape)
+        upsampled = nn.ConvTranspose2d(1024, 512, kernel_size=2, stride=2)(x)
+    rows = tutorial_rows()
+    real = [f"{shape[2]} x {shape[3]} x {shape[1]}" for shape in seen]
+    assert [row["what it returns"] for row in rows[:-1]] == real
+    assert [row["verdict"] for row in rows[:-1]].count("holds") == 1
+    assert len(rows) == len(TUTORIAL_CLAIMS) + 1
+    with pytest.raises(RuntimeError, match="Sizes of tensors must match"):
+        torch.cat([upsampled, skips[3]], dim=1)
+    assert rows[-1]["what it returns"] == "RuntimeError: 70 beside a skip of 71"
+    assert (upsampled.shape[-1], skips[3].shape[-1]) == (70, 71)

@@ -1,0 +1,147 @@
+"""Samples are pure functions of (seed, split, index), and look as they should."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ablations import shapes
+from ablations.shapes import TASKS, Batch
+
+
+def sample(task: str = "labels", seed: int = 0, split: str = "train", count: int = 8) -> Batch:
+    """The first images of a stream."""
+    return TASKS[task].sample(seed=seed, split=split, index=torch.arange(count), size=88, noise=0.1)
+
+
+@pytest.mark.parametrize("task", TASKS)
+@given(
+    st.integers(0, 2**31),
+    st.sampled_from(["train", "test"]),
+    st.lists(st.integers(0, 2**31), min_size=1, max_size=5),
+)
+def test_a_sample_does_not_depend_on_its_batch(
+    task: str, seed: int, split: str, index: list[int]
+) -> None:
+    """Alone or in a batch, a sample is the same to the bit."""
+
+    def draw(places: list[int]) -> Batch:
+        return TASKS[task].sample(
+            seed=seed, split=split, index=torch.tensor(places), size=40, noise=0.2
+        )
+
+    together = draw(index)
+    for place, number in enumerate(index):
+        alone = draw([number])
+        assert torch.equal(together.image[place], alone.image[0])
+        assert torch.equal(together.target[place], alone.target[0])
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_seeds_splits_and_indices_differ(task: str) -> None:
+    """No two images of a few streams are the same."""
+    images = torch.cat(
+        [sample(task, seed, split).image for seed in (0, 1) for split in ("train", "test")]
+    )
+    assert len({image.numpy().tobytes() for image in images}) == len(images)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_shapes_and_types(task: str) -> None:
+    """Images and targets are as `Batch` says, and every class turns up."""
+    batch, kind = sample(task, count=32), TASKS[task]
+    assert batch.image.shape == (32, kind.in_channels, 88, 88)
+    assert batch.image.dtype == torch.float32
+    if kind.exclusive:
+        assert batch.target.shape == (32, 88, 88)
+        assert batch.target.unique().tolist() == list(range(len(kind.classes)))
+    else:
+        assert batch.target.shape == (32, len(kind.classes), 88, 88)
+        assert batch.target.flatten(2).any(2).all(), "some object is empty"
+        assert (batch.target.sum(1) > 1).any(), "no two objects overlap"
+
+
+def test_the_noise_is_nearly_normal() -> None:
+    """Mean 0, variance 1, no skew, and the small deficit of kurtosis that four bytes have."""
+    noise = shapes._grey_noise(0, 0, torch.arange(50), 60).flatten().double()
+    assert abs(noise.mean()) < 0.01
+    assert abs(noise.std() - 1) < 0.01
+    assert abs((noise**3).mean()) < 0.03
+    assert abs((noise**4).mean() - 2.7) < 0.06
+
+
+def test_random_bits_are_uniform_and_independent() -> None:
+    """Each bit is set half of the time, and neighbours in any direction share half their bits."""
+    bits = shapes._random_bits(1, 0, torch.arange(256), 256)
+    as_bits = (bits[..., None] >> torch.arange(32)) & 1
+    assert (as_bits.double().mean(dim=(0, 1)) - 0.5).abs().max() < 0.01
+    for axis in (0, 1):
+        agree = (as_bits.diff(dim=axis) == 0).double().mean(dim=(0, 1))
+        assert (agree - 0.5).abs().max() < 0.01
+    other = shapes._random_bits(2, 0, torch.arange(256), 256)
+    assert not (bits == other).any()
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(-1000, 1000), st.integers(0, 1000))
+def test_between_stays_within(bits: int, least: int, extent: int) -> None:
+    """Both ends included, for the smallest and the largest random number."""
+    drawn = shapes._between(torch.tensor(bits), least, least + extent).item()
+    assert least <= drawn <= least + extent
+    assert shapes._between(torch.tensor(2**32 - 1), least, least + extent) == least + extent
+
+
+def tutorial_masks(kind: str, row: int, column: int, size: int, side: int) -> np.ndarray:
+    """The tutorial's objects pixel by pixel, from their description; a second account."""
+    half, mask = size // 2, np.zeros((side, side), dtype=bool)
+    for x in range(side):
+        for y in range(side):
+            far = math.hypot(x - row, y - column)
+            mask[x, y] = {
+                "filled square": abs(x - row) < half and abs(y - column) < half,
+                "mesh square": abs(x - row) < half and abs(y - column) < half,
+                "filled circle": far < size,
+                "ring": size * 0.7 <= far < size,
+                "triangle": 0 <= y - column + half <= x - row + half < size,
+                "plus": (x in (row - 1, row) and column - half <= y < column + half)
+                or (y in (column - 1, column) and row - half <= x < row + half),
+            }[kind]
+    return mask
+
+
+@pytest.mark.parametrize("kind", shapes._OBJECTS)
+def test_objects_are_the_tutorials_to_the_pixel(kind: str) -> None:
+    """Every size that the tutorial draws at 192 x 192, and its floating-point ring."""
+    covers, _ = shapes._OBJECTS[kind]
+    side, row, column = 64, 31, 33
+    down = torch.arange(side)[:, None] - row
+    right = torch.arange(side)[None, :] - column
+    for size in range(1, 28):
+        mask = covers(down, right, torch.tensor(size)).numpy()
+        np.testing.assert_array_equal(mask, tutorial_masks(kind, row, column, size, side))
+
+
+def test_a_mesh_square_shows_only_its_odd_pixels() -> None:
+    """The image is the union of the objects, but of the mesh square's only a quarter."""
+    batch = TASKS["objects"].sample(seed=0, split="train", index=torch.arange(20), size=88)
+    odd = torch.arange(88) % 2 == 1
+    mesh = odd[:, None] & odd[None, :]
+    others = [place for place, name in enumerate(TASKS["objects"].classes) if "mesh" not in name]
+    union = batch.target[:, others].any(1) | (batch.target[:, 4].bool() & mesh)
+    assert torch.equal(batch.image[:, 0] > 0, union)
+    assert torch.equal(batch.image[:, 0], batch.image[:, 2])
+
+
+def test_later_shapes_cover_earlier_ones() -> None:
+    """Where a pixel has a label, the grey is that label's, so the last one painted is on top."""
+    batch = TASKS["labels"].sample(seed=3, split="train", index=torch.arange(20), size=88)
+    grey = (batch.image[:, 0] * 255).round()
+    for label, (least, most) in enumerate(
+        [(50, 70)] + [(90 + 36 * k, 110 + 36 * k) for k in range(4)]
+    ):
+        seen = grey[batch.target == label]
+        assert least <= seen.min() <= seen.max() <= most

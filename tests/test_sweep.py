@@ -1,0 +1,185 @@
+"""A sweep loses nothing and does nothing twice, whatever dies."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ablations import engines
+from ablations.cell import Cell
+from ablations.engines import Crashed, Workers
+from ablations.plan import Plan, read_plan
+from ablations.store import Record, Store
+from ablations.sweep import STORE, missing_cells, run_missing, run_plan, tally
+from tests.conftest import TINY
+
+
+def hand_on(outcomes: Iterator[Record | Crashed], _start: object) -> Iterator[Record | Crashed]:
+    """Watch nothing."""
+    return outcomes
+
+
+def test_a_sweep_runs_what_is_missing_and_only_that(
+    tmp_path: Path, tiny: Plan, tiny_records: list[Record]
+) -> None:
+    """Real workers; three of four cells are there already; then nothing is left."""
+    with Store.create(tmp_path / STORE, tiny) as store:
+        for record in tiny_records[1:]:
+            store.add(record)
+        assert [cell.key for cell in missing_cells(store)] == [tiny_records[0].key]
+    assert run_plan(tiny, tmp_path, Workers(2, "cpu"), hand_on) == (1, [])
+    assert run_plan(tiny, tmp_path, Workers(2, "cpu"), hand_on) == (0, [])
+    with Store.open(tmp_path / STORE) as store:
+        now = tally(store)
+        assert (now.cells, now.stored) == (4, 4)
+        # A worker's record is that of this process: one thread each, so the same to the bit.
+        found = {record.key: record for record in store.records()}
+    assert found[tiny_records[0].key].counts == tiny_records[0].counts
+
+
+def test_a_dying_worker_takes_only_its_own_cell(
+    tmp_path: Path, tiny: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One cell kills its process, one raises; the others are stored, and both are tried again."""
+    monkeypatch.setattr(engines, "_run", fail_twice)
+    with Store.create(tmp_path / STORE, tiny) as store:
+        outcomes = list(run_missing(store, Workers(2, "cpu")))
+        crashed = {o.cell.key: o.reason for o in outcomes if isinstance(o, Crashed)}
+        cells = list(tiny.cells())
+        assert set(crashed) == {cells[0].key, cells[1].key}
+        assert "ProcessExpired" in crashed[cells[0].key]
+        assert crashed[cells[1].key] == "RuntimeError: no luck"
+        assert store.keys() == {cells[2].key, cells[3].key}
+        assert {cell.key for cell in missing_cells(store)} == set(crashed)
+
+
+def fail_twice(cell: Cell, device: str) -> Record:
+    """In a worker: seed 0 dies with one skip and raises with the other."""
+    if cell.seed == 0 and cell.spec.skip == "concat":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if cell.seed == 0:
+        raise RuntimeError("no luck\nand more")
+    from ablations.train import find_hardware, run_cell
+
+    return run_cell(cell, find_hardware(device))
+
+
+def test_workers_are_followed_by_their_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker whose parent is not the one that it was told leaves at once."""
+    left: list[int] = []
+
+    def leave(code: int) -> None:
+        left.append(code)
+
+    monkeypatch.setattr(engines.os, "_exit", leave)
+    engines._follow(parent=-1)
+    assert left == [1]
+
+
+def test_cores_are_counted_where_affinity_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MacOS and Windows cannot say which cores a process may use."""
+    monkeypatch.delattr(engines.os, "sched_getaffinity", raising=False)
+    assert engines.usable_cores() == os.cpu_count()
+
+
+LONGER = TINY.replace("steps = 3", "steps = 40").replace("seeds = 2", "seeds = 6")
+
+
+def start(tmp_path: Path) -> subprocess.Popen[str]:
+    """A sweep of twelve cells in a process of its own."""
+    plan = tmp_path / "longer.toml"
+    plan.write_text(LONGER)
+    return subprocess.Popen(
+        [sys.executable, "-m", "ablations", "run", str(plan), "--out", str(tmp_path / "out")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def stored(tmp_path: Path) -> dict[str, str]:
+    """What the store holds now, read past the program."""
+    path = tmp_path / "out" / STORE
+    if not path.is_file():
+        return {}
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    try:
+        return dict(connection.execute("SELECT key, body FROM records"))
+    except sqlite3.OperationalError:  # the tables are not there yet
+        return {}
+    finally:
+        connection.close()
+
+
+def wait_for_records(tmp_path: Path, process: subprocess.Popen[str], least: int) -> None:
+    """Until `least` records are stored."""
+    deadline = time.monotonic() + 120
+    while len(stored(tmp_path)) < least:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def wait_for_the_end(group: int) -> None:
+    """Until no process of the group runs any more."""
+    deadline = time.monotonic() + 30
+    with contextlib.suppress(ProcessLookupError):
+        while True:
+            os.killpg(group, 0)
+            assert time.monotonic() < deadline, "a worker outlives its parent"
+            time.sleep(0.05)
+
+
+def test_kill_9_in_the_middle_loses_nothing_and_redoes_nothing(tmp_path: Path) -> None:
+    """The driver dies; its workers follow; the same line goes on where the store ends."""
+    process = start(tmp_path)
+    wait_for_records(tmp_path, process, least=2)
+    process.kill()
+    process.communicate()
+    kept = stored(tmp_path)
+    assert 2 <= len(kept) < 12, "the sweep was over before it was killed"
+    wait_for_the_end(process.pid)
+
+    again = start(tmp_path)
+    out, _ = again.communicate(timeout=240)
+    assert again.returncode == 0
+    assert f"trained {12 - len(kept)} of 12 cells, {len(kept)} were stored before" in out
+    after = stored(tmp_path)
+    assert len(after) == 12
+    # Byte for byte, the clock's readings included: nothing that was kept was run again.
+    assert {key: after[key] for key in kept} == kept
+    plan = read_plan(LONGER, name="longer", file="f")
+    assert set(after) == {cell.key for cell in plan.cells()}
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_an_interrupt_stops_cleanly_and_says_how_to_go_on(tmp_path: Path, name: str) -> None:
+    """Ctrl-C reaches the whole group; one line, exit code 130, no traceback, no process left."""
+    process = start(tmp_path)
+    wait_for_records(tmp_path, process, least=1)
+    if name == "SIGINT":
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        process.terminate()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"stopped: {len(stored(tmp_path))} of 12 cells are stored; go on with: " in out
+    assert "Traceback" not in out + err
+    wait_for_the_end(process.pid)
+
+
+def test_a_cell_is_content_not_identity(tiny: Plan) -> None:
+    """Two plans that share cells share keys, so their records are interchangeable."""
+    more = dataclasses.replace(tiny, seeds=3)
+    assert {c.key for c in tiny.cells()} < {c.key for c in more.cells()}

@@ -1,0 +1,156 @@
+"""The command `unet`: sizes, feature maps and costs of a U-Net, without running one."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from unet import algebra
+from unet.refusal import Refusal, refusals_shown, require_choice
+from unet.spec import SPECS, UNetSpec, spec_with
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, help=__doc__)
+
+Spec = Annotated[str, typer.Option(help=f"One of {', '.join(SPECS)}.")]
+Changes = Annotated[
+    list[str],
+    typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the spec; repeatable."),
+]
+Size = Annotated[str, typer.Option(metavar="N|HxW", help="The input, in pixels: 572 or 572x588.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+@app.command()
+def sizes(
+    spec: Spec = "paper",
+    changes: Changes = [],  # noqa: B006  # typer reads the default and never changes it
+    up_to: Annotated[int, typer.Option(help="The largest input to list.")] = 1024,
+    as_json: Json = False,
+) -> None:
+    """List the legal input sizes and the outputs that they produce."""
+    law = algebra.size_law(read_spec(spec, changes))
+    rows: list[dict[str, object]] = [
+        {"input": size, "output": law.output(size)} for size in law.sizes(up_to)
+    ]
+    if not rows:
+        raise Refusal(f"--up-to {up_to} lists nothing: the smallest legal input is {law.smallest}")
+    show(rows, as_json)
+
+
+@app.command()
+def trace(
+    spec: Spec = "paper",
+    changes: Changes = [],  # noqa: B006
+    size: Size = "572",
+    as_json: Json = False,
+) -> None:
+    """List every feature map, with its shape and its place in input pixels."""
+    feature_maps = algebra.trace(read_spec(spec, changes), *read_size(size))
+    show([describe(feature_map) for feature_map in feature_maps], as_json)
+
+
+@app.command()
+def cost(
+    spec: Spec = "paper",
+    changes: Changes = [],  # noqa: B006
+    size: Size = "572",
+    as_json: Json = False,
+) -> None:
+    """Count parameters, multiply-adds (MACs) and FLOPs (two per MAC) of one forward pass."""
+    chosen = read_spec(spec, changes)
+    height, width = read_size(size)
+    total = algebra.cost(chosen, height, width)
+    row = {
+        "spec": spec,
+        "input": [height, width],
+        "parameters": total.parameters,
+        "macs": total.macs,
+        "flops": total.flops,
+    }
+    if as_json:
+        print(json.dumps(row))
+    else:
+        show([row], as_json=False)
+
+
+def describe(feature_map: algebra.FeatureMap) -> dict[str, object]:
+    """One feature map as a row of plain data; steps and offsets are exact binary fractions."""
+    layer, vertical, horizontal = feature_map.layer, feature_map.vertical, feature_map.horizontal
+    return {
+        "name": layer.name,
+        "operation": layer.operation,
+        "level": layer.level,
+        "channels": layer.channels,
+        "height": vertical.size,
+        "width": horizontal.size,
+        "step": float(vertical.step),
+        "offset": [float(vertical.offset), float(horizontal.offset)],
+        "parameters": layer.parameters,
+        "macs": feature_map.macs,
+    }
+
+
+def read_spec(name: str, changes: list[str]) -> UNetSpec:
+    """The named spec with each FIELD=VALUE applied."""
+    require_choice("spec", name, SPECS)
+    values = {}
+    for change in changes:
+        field, equals, text = change.partition("=")
+        if not equals:
+            raise Refusal(f"--set {change!r} is not FIELD=VALUE, for example depth=3")
+        values[field.strip()] = read_value(text.strip())
+    return spec_with(SPECS[name], values)
+
+
+def read_value(text: str) -> object:
+    """A number, true, false or a list as TOML writes them; anything else is a name."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def read_size(text: str) -> tuple[int, int]:
+    """Height and width from `N` or `HxW`."""
+    match = re.fullmatch(r"(\d{1,9})(?:x(\d{1,9}))?", text, flags=re.ASCII)
+    if not match:
+        raise Refusal(f"--size {text!r} is not N or HxW in pixels, for example 572 or 572x588")
+    return int(match[1]), int(match[2] or match[1])
+
+
+def show(rows: list[dict[str, object]], as_json: bool) -> None:
+    """Print rows of one shape as a JSON list, or as a table for people."""
+    if as_json:
+        print(json.dumps(rows))
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in rows[0]:
+        table.add_column(name, justify="left" if isinstance(rows[0][name], str) else "right")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row.values()))
+    # Wider than any row: a number that is cut to fit a terminal is worse than a wrapped line.
+    Console(width=1000).print(table)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, list):
+        return " x ".join(map(_cell, value))
+    return (
+        f"{value:,}" if type(value) is int else f"{value:g}" if type(value) is float else str(value)
+    )
+
+
+def main() -> None:
+    """Run the command; a user's mistake is one line and exit code 2."""
+    with refusals_shown():
+        app(prog_name="unet")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""The net itself: `UNet(spec)`."""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from unet.algebra import size_law
+from unet.inits import INITS
+from unet.norms import NORMS
+from unet.paddings import PADDINGS
+from unet.refusal import Refusal
+from unet.skips import SKIPS, center_crop
+from unet.spec import PAPER, UNetSpec
+from unet.upsampling import UPSAMPLINGS
+
+
+@final
+class Block(nn.Module):
+    """Two 3x3 convolutions, each followed by its norm and a ReLU; then dropout, if any."""
+
+    def __init__(
+        self, spec: UNetSpec, in_channels: int, out_channels: int, *, drops_out: bool = False
+    ) -> None:
+        super().__init__()
+        padding, norm = PADDINGS[spec.padding], NORMS[spec.norm]
+        self.conv1 = padding.build(in_channels, out_channels, bias=norm.conv_bias)
+        self.norm1 = norm.build(out_channels)
+        self.conv2 = padding.build(out_channels, out_channels, bias=norm.conv_bias)
+        self.norm2 = norm.build(out_channels)
+        self.dropout = nn.Dropout(spec.dropout) if drops_out else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in_channels, H, W) to (N, out_channels, H', W'), H' by the padding's size rule."""
+        x = torch.relu(self.norm1(self.conv1(x)))
+        x = torch.relu(self.norm2(self.conv2(x)))
+        out: Tensor = self.dropout(x)
+        return out
+
+
+@final
+class UNet(nn.Module):
+    """The U-Net that `spec` describes (paper, figure 1): images to logits.
+
+    Input (N, in_channels, H, W), output (N, num_classes, H', W') with H' and W' by
+    `unet.algebra.size_law`. An illegal size raises `Refusal` (a ValueError) that names the
+    nearest legal ones; nothing is padded or resized silently.
+
+    >>> UNet()(torch.zeros(1, 1, 188, 188)).shape
+    torch.Size([1, 2, 4, 4])
+    """
+
+    def __init__(self, spec: UNetSpec = PAPER) -> None:
+        super().__init__()
+        self.spec = spec
+        self.size_law = size_law(spec)
+        widths = [spec.in_channels, *map(spec.channels, range(spec.depth + 1))]
+        self.contracting = nn.ModuleList(
+            Block(spec, widths[level], widths[level + 1], drops_out=spec.drops_out(level))
+            for level in range(spec.depth)
+        )
+        self.bottleneck = Block(spec, widths[-2], widths[-1], drops_out=spec.drops_out(spec.depth))
+        # Both lists are indexed by level, so that upsampling[2] leads to expansive[2].
+        self.upsampling = nn.ModuleList(
+            UPSAMPLINGS[spec.upsampling].build(
+                spec.channels(level + 1), spec.upsampled_channels(level)
+            )
+            for level in range(spec.depth)
+        )
+        join_channels = SKIPS[spec.skip].channels
+        self.expansive = nn.ModuleList(
+            Block(
+                spec,
+                join_channels(spec.upsampled_channels(level), spec.channels(level)),
+                spec.channels(level),
+            )
+            for level in range(spec.depth)
+        )
+        self.head = nn.Conv2d(spec.base_channels, spec.num_classes, kernel_size=1)
+        for convolution in convolutions(self).values():
+            INITS[spec.init].apply(convolution)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Images (N, in_channels, H, W) to logits (N, num_classes, H', W')."""
+        self._require_legal(image)
+        join = SKIPS[self.spec.skip].join
+        skips = []
+        x = image
+        for block in self.contracting:
+            x = block(x)
+            skips.append(x)
+            x = nn.functional.max_pool2d(x, 2)
+        x = self.bottleneck(x)
+        for level in reversed(range(self.spec.depth)):
+            x = self.upsampling[level](x)
+            if self.spec.up_relu:
+                x = torch.relu(x)
+            x = join(x, center_crop(skips[level], *x.shape[-2:]))
+            x = self.expansive[level](x)
+        logits: Tensor = self.head(x)
+        return logits
+
+    def _require_legal(self, image: Tensor) -> None:
+        if image.dim() != 4 or image.shape[1] != self.spec.in_channels:
+            raise Refusal(
+                f"input shape {tuple(image.shape)} is not (N, {self.spec.in_channels}, H, W)"
+            )
+        for name, size in zip(("height", "width"), image.shape[-2:], strict=True):
+            if not self.size_law.is_legal(size):
+                raise Refusal(
+                    f"input {name} {size} is not legal: {self.size_law.nearest_in_words(size)}"
+                )
+
+
+def convolutions(net: nn.Module) -> dict[str, nn.Conv2d | nn.ConvTranspose2d]:
+    """Every convolution of `net` by its module name, in the order of definition."""
+    return {
+        name: module
+        for name, module in net.named_modules()
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d))
+    }
