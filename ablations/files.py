@@ -6,9 +6,21 @@ import os
 import tempfile
 from pathlib import Path
 
+from unet.refusal import Refusal
+
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Make `content` the content of `path`, whole and on the disk, or leave `path` as it is."""
+    """Make `content` the content of `path`, whole and on the disk, or leave `path` as it is.
+
+    Raises `Refusal` with the disk's own reason where that cannot be.
+    """
+    try:
+        _replace(path, content)
+    except OSError as problem:
+        raise Refusal(f"{path}: cannot be written: {problem.strerror}") from None
+
+
+def _replace(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

@@ -44,10 +44,7 @@ def write_report(results: Results, folder: Path) -> list[Path]:
     name = results.plan.name
     contents = render(results)
     for file, content in contents.items():
-        try:
-            replace_file(folder / file, content)
-        except OSError as problem:
-            raise Refusal(f"{folder / file}: {problem.strerror}; the records are safe") from None
+        replace_file(folder / file, content)
     return [folder / f"{name}.md", *(folder / file for file in contents if file != f"{name}.md")]
 
 

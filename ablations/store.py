@@ -159,24 +159,11 @@ class Store:
 
     @classmethod
     def _checked(cls, path: Path, connection: sqlite3.Connection, expected: Plan | None) -> Self:
-        (application,) = connection.execute("PRAGMA application_id").fetchone()
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if application != APPLICATION:
-            raise Refusal(f"{path}: an SQLite file, but no store of records; choose another --out")
-        if version != VERSION:
-            raise Refusal(
-                f"{path}: a store of version {version}, and this program reads version {VERSION}; "
-                "use the program that wrote it, or another --out"
-            )
-        connection.execute("PRAGMA synchronous=FULL")
-        name, source = connection.execute("SELECT name, source FROM plan").fetchone()
-        plan = read_plan(source, name=name, file=f"the plan stored in {path}")
-        if expected is not None and expected.identity != plan.identity:
-            raise Refusal(
-                f"{path}: holds the plan {name!r} with other content than the {expected.name!r} "
-                "that you gave; choose another --out"
-            )
-        return cls(path, connection, plan)
+        try:
+            return cls(path, connection, _stored_plan(path, connection, expected))
+        except BaseException:
+            connection.close()
+            raise
 
     def add(self, record: Record) -> None:
         """Keep `record` for good; one that is already there stays as it is."""
@@ -221,12 +208,33 @@ def _initialise(connection: sqlite3.Connection, plan: Plan) -> None:
     connection.execute("COMMIT")
 
 
+def _stored_plan(path: Path, connection: sqlite3.Connection, expected: Plan | None) -> Plan:
+    """The plan of a store that is one of ours, of this version and of the `expected` plan."""
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if application != APPLICATION:
+        raise Refusal(f"{path}: an SQLite file, but no store of records; choose another --out")
+    if version != VERSION:
+        raise Refusal(
+            f"{path}: a store of version {version}, and this program reads version {VERSION}; "
+            "use the program that wrote it, or another --out"
+        )
+    connection.execute("PRAGMA synchronous=FULL")
+    name, source = connection.execute("SELECT name, source FROM plan").fetchone()
+    plan = read_plan(source, name=name, file=f"the plan stored in {path}")
+    if expected is not None and expected.identity != plan.identity:
+        raise Refusal(
+            f"{path}: holds the plan {name!r} with other content than the {expected.name!r} "
+            "that you gave; choose another --out"
+        )
+    return plan
+
+
 def export(store: Store, path: Path) -> int:
     """Write a store as text, a line for the plan and one for each record; returns their number."""
     header = json.dumps({"plan": store.plan.name, "source": store.plan.source})
     bodies = [record.model_dump_json() for record in store.records()]
-    with _refusing(path):
-        replace_file(path, "\n".join([header, *bodies, ""]).encode())
+    replace_file(path, "\n".join([header, *bodies, ""]).encode())
     return len(bodies)
 
 

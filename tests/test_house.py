@@ -36,7 +36,7 @@ MAP = {
     "ablations.shapes": set(),
     "ablations.metrics": set(),
     "ablations.statistics": set(),
-    "ablations.files": set(),
+    "ablations.files": {"unet.refusal"},
     "ablations.tables": set(),
     "ablations.cell": {"unet.refusal", "unet.spec", "ablations.shapes"},
     "ablations.plan": {
