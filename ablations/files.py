@@ -17,7 +17,9 @@ def replace_file(path: Path, content: bytes) -> None:
     try:
         _replace(path, content)
     except OSError as problem:
-        raise Refusal(f"{path}: cannot be written: {problem.strerror}") from None
+        raise Refusal(
+            f"{path}: cannot be written: {problem.strerror}; mend this and run the same line again"
+        ) from None
 
 
 def _replace(path: Path, content: bytes) -> None:

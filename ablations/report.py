@@ -217,7 +217,8 @@ def cell_caption(results: Results) -> str:
         "Mean and 95 % interval (Student's t) over the seeds of each cell. "
         + _scoring(results)
         + " MACs are multiply-adds of the convolutions in one forward pass of one image, in "
-        "millions; one is two FLOPs. Seconds are the median wall time of training and testing."
+        "millions; one is two FLOPs. Seconds are the median wall time of training and testing, "
+        "which other work on the same machine lengthens."
     )
 
 

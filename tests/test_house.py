@@ -136,6 +136,15 @@ def test_the_committed_reports_are_fresh(tmp_path: Path) -> None:
     assert rebuild(tmp_path) == [tmp_path / "tutorial.md", tmp_path / "tutorial.csv"]
 
 
+def test_the_readme_shows_the_reports_own_table() -> None:
+    """Every row of the README's result is one of the committed report."""
+    shown = (ROOT / "README.md").read_text().split("## What came out")[1].split("\n## ")[0]
+    rows = [line for line in shown.splitlines() if line.startswith("|")]
+    report = (ROOT / "reports" / "shapes.md").read_text()
+    assert len(rows) > 10
+    assert "\n".join(rows) in report
+
+
 def test_nothing_in_reports_is_written_by_hand() -> None:
     """Every committed file there is a record, or made from records."""
     folder = ROOT / "reports"

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, final
 
+import numpy as np
+import numpy.typing as npt
+
 from unet.norms import NORMS
 from unet.paddings import PADDINGS
 from unet.refusal import Refusal
@@ -90,6 +93,22 @@ def size_law(spec: UNetSpec) -> SizeLaw:
     smallest_output = block_loss * (1 - step) + step * _smallest_bottleneck(spec)
     margin = block_loss * (3 * step - 2)
     return SizeLaw(smallest=smallest_output + margin, step=step, margin=margin)
+
+
+def size_table(spec: UNetSpec, largest: int) -> npt.NDArray[np.int64]:
+    """The output side for every input side from 0 to `largest`; 0 where the input is illegal.
+
+    Height and width are independent, so two look-ups answer any (height, width): one table of
+    a thousand entries stands for a million cases.
+
+    >>> from unet.spec import PAPER
+    >>> size_table(PAPER, 600)[[187, 188, 572]]
+    array([  0,   4, 388])
+    """
+    law = size_law(spec)
+    outputs = np.zeros(largest + 1, dtype=np.int64)
+    outputs[law.smallest :: law.step] = np.arange(law.smallest, largest + 1, law.step) - law.margin
+    return outputs
 
 
 def _smallest_bottleneck(spec: UNetSpec) -> int:

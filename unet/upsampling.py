@@ -17,9 +17,14 @@ if TYPE_CHECKING:
 
 
 class Upsampling(ABC):
-    """One way to upsample by two, with its size, parameter and multiply-add rules."""
+    """One way to upsample by two, with its size, parameter and multiply-add rules.
+
+    `spread` says which coarse samples the fine sample k reads: (k - spread) // 2 to
+    (k + spread) // 2, as far as they exist.
+    """
 
     summary: str
+    spread: int = 0
 
     def size(self, size: int) -> int:
         """The side that comes out for an input of side `size`."""
@@ -71,6 +76,7 @@ class Resized(Upsampling):
 
     summary: str
     mode: str
+    spread: int = 0
 
     @override
     def parameters(self, in_channels: int, out_channels: int) -> int:
@@ -121,7 +127,7 @@ class PixelShuffle(Upsampling):
 
 UPSAMPLINGS: Final[dict[str, Upsampling]] = {
     "transposed": Transposed("a 2x2 transposed convolution of stride 2, as in the paper"),
-    "bilinear": Resized("a 1x1 convolution, then bilinear interpolation", mode="bilinear"),
-    "nearest": Resized("a 1x1 convolution, then each pixel repeated 2x2", mode="nearest"),
+    "bilinear": Resized("a 1x1 convolution, then bilinear interpolation", "bilinear", 1),
+    "nearest": Resized("a 1x1 convolution, then each pixel repeated 2x2", "nearest"),
     "pixel_shuffle": PixelShuffle("a 1x1 convolution to 4x the channels, shuffled into 2x2 pixels"),
 }
