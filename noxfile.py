@@ -12,8 +12,7 @@ LOCAL = "reports/local"
 
 def install(session: nox.Session, what: str) -> None:
     """Install this project with the exact versions that CI uses."""
-    # Compiling all of torch takes longer than compiling what is imported of it.
-    session.install("--no-compile", "--constraint", "constraints.txt", "--editable", what)
+    session.install("--constraint", "constraints.txt", "--editable", what)
 
 
 @nox.session
