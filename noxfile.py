@@ -20,7 +20,7 @@ def tests(session: nox.Session) -> None:
     """Run the tests with coverage (more words go to pytest: nox -s tests -- -k sizes)."""
     install(session, ".[tests]")
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "run", "-m", "pytest", "--numprocesses", "auto", *session.posargs)
     session.run("coverage", "combine", "--quiet")
     if not session.posargs:
         session.run("coverage", "report")

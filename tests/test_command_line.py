@@ -155,9 +155,6 @@ def test_smoke_runs_once_and_then_has_nothing_to_do(tmp_path: Path) -> None:
     assert second.stderr == ""
     assert before == {path: path.read_bytes() for path in before}
 
-    again = run("ablations", "run", "smoke", "--out", out)
-    assert "nothing to train: all 8 cells are stored" in again.stdout
-
 
 @pytest.fixture
 def swept(tmp_path: Path, tiny: Plan, tiny_records: list[Record]) -> Path:
@@ -181,6 +178,16 @@ def test_status_counts(swept: Path) -> None:
     assert json.loads(invoke("status", str(swept), "--json")) == {
         "plan": "tiny", "cells": 4, "stored": 3,
     }  # fmt: skip
+
+
+def test_a_finished_sweep_has_nothing_to_train(swept: Path, tiny_records: list[Record]) -> None:
+    """It says so, and shows where the report is."""
+    with Store.open(swept / STORE) as store:
+        store.add(tiny_records[3])
+    plan = swept / "tiny.toml"
+    plan.write_text(TINY)
+    said = invoke("run", str(plan), "--out", str(swept))
+    assert said == f"nothing to train: all 4 cells are stored\nreport: {swept / 'tiny.md'}\n"
 
 
 def test_report_and_export_write_files(swept: Path) -> None:

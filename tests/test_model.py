@@ -26,8 +26,15 @@ def test_named_nets_have_the_published_parameters(name: str) -> None:
 
 
 def test_the_papers_net_takes_572_to_388() -> None:
-    """Figure 1, on real tensors."""
+    """Figure 1, on real tensors with few channels, and in full on the meta device."""
     with torch.inference_mode():
+        assert UNet(UNetSpec(base_channels=2))(torch.zeros(1, 1, 572, 572)).shape == (
+            1,
+            2,
+            388,
+            388,
+        )
+    with torch.device("meta"):
         assert UNet()(torch.zeros(1, 1, 572, 572)).shape == (1, 2, 388, 388)
 
 

@@ -92,11 +92,11 @@ def test_cores_are_counted_where_affinity_is_unknown(monkeypatch: pytest.MonkeyP
     assert engines.usable_cores() == os.cpu_count()
 
 
-LONGER = TINY.replace("steps = 3", "steps = 40").replace("seeds = 2", "seeds = 6")
+LONGER = TINY.replace("steps = 3", "steps = 40").replace("seeds = 2", "seeds = 4")
 
 
 def start(tmp_path: Path) -> subprocess.Popen[str]:
-    """A sweep of twelve cells in a process of its own."""
+    """A sweep of eight cells in a process of its own."""
     plan = tmp_path / "longer.toml"
     plan.write_text(LONGER)
     return subprocess.Popen(
@@ -148,15 +148,15 @@ def test_kill_9_in_the_middle_loses_nothing_and_redoes_nothing(tmp_path: Path) -
     process.kill()
     process.communicate()
     kept = stored(tmp_path)
-    assert 2 <= len(kept) < 12, "the sweep was over before it was killed"
+    assert 2 <= len(kept) < 8, "the sweep was over before it was killed"
     wait_for_the_end(process.pid)
 
     again = start(tmp_path)
     out, _ = again.communicate(timeout=240)
     assert again.returncode == 0
-    assert f"trained {12 - len(kept)} of 12 cells, {len(kept)} were stored before" in out
+    assert f"trained {8 - len(kept)} of 8 cells, {len(kept)} were stored before" in out
     after = stored(tmp_path)
-    assert len(after) == 12
+    assert len(after) == 8
     # Byte for byte, the clock's readings included: nothing that was kept was run again.
     assert {key: after[key] for key in kept} == kept
     plan = read_plan(LONGER, name="longer", file="f")
@@ -174,7 +174,7 @@ def test_an_interrupt_stops_cleanly_and_says_how_to_go_on(tmp_path: Path, name: 
         process.terminate()
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert f"stopped: {len(stored(tmp_path))} of 12 cells are stored; go on with: " in out
+    assert f"stopped: {len(stored(tmp_path))} of 8 cells are stored; go on with: " in out
     assert "Traceback" not in out + err
     wait_for_the_end(process.pid)
 
