@@ -17,6 +17,7 @@ from pebble import ProcessPool
 
 from ablations.cell import Cell
 from ablations.store import Record
+from unet.refusal import Refusal
 
 PARENT_CHECK_SECONDS: Final = 1.0
 
@@ -50,7 +51,12 @@ class Workers:
     device: str = "auto"
 
     def run(self, cells: Iterable[Cell]) -> Generator[Record | Crashed]:
-        """What becomes of each cell, as they end. Closing the iterator stops the workers."""
+        """What becomes of each cell, as they end. Closing the iterator stops the workers.
+
+        Raises `Refusal` for the device "cuda" where there is none.
+        """
+        if self.device == "cuda":
+            _require_gpu()
         waiting = iter(cells)
         running: dict[futures.Future[Record], Cell] = {}
         pool = ProcessPool(
@@ -84,6 +90,13 @@ def _outcome(future: futures.Future[Record], cell: Cell) -> Record | Crashed:
     if problem is None:
         return future.result()
     return Crashed(cell, f"{type(problem).__name__}: {problem}".split("\n", maxsplit=1)[0])
+
+
+def _require_gpu() -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise Refusal("device 'cuda': torch finds no GPU on this machine; use 'cpu' or 'auto'")
 
 
 def _start_worker(parent: int) -> None:

@@ -49,7 +49,9 @@ MAP = {
         "unet.inits", "unet.skips", "unet.algebra", "unet.model",
         "ablations.shapes", "ablations.cell", "ablations.store",
     },
-    "ablations.engines": {"ablations.cell", "ablations.store", "ablations.train"},
+    "ablations.engines": {
+        "unet.refusal", "ablations.cell", "ablations.store", "ablations.train",
+    },
     "ablations.sweep": {
         "ablations.cell", "ablations.plan", "ablations.store", "ablations.engines",
     },

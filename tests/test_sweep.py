@@ -22,6 +22,7 @@ from ablations.plan import Plan, read_plan
 from ablations.store import Record, Store
 from ablations.sweep import STORE, missing_cells, run_missing, run_plan, tally
 from tests.conftest import TINY
+from unet import Refusal
 
 
 def hand_on(outcomes: Iterator[Record | Crashed], _start: object) -> Iterator[Record | Crashed]:
@@ -72,6 +73,15 @@ def fail_twice(cell: Cell, device: str) -> Record:
     from ablations.train import find_hardware, run_cell
 
     return run_cell(cell, find_hardware(device))
+
+
+def test_a_missing_gpu_is_refused_before_anything_runs(
+    tmp_path: Path, tiny: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line, not a crash for each cell."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(Refusal, match="torch finds no GPU on this machine; use 'cpu' or 'auto'"):
+        run_plan(tiny, tmp_path, Workers(1, "cuda"), hand_on)
 
 
 def test_workers_are_followed_by_their_parent(monkeypatch: pytest.MonkeyPatch) -> None:
