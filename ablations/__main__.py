@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 from pathlib import Path
 from typing import Annotated, Literal
+
+# Until a sweep begins, Ctrl-C just ends the command: the imports below take seconds.
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import typer
 from rich.console import Console
@@ -40,19 +45,21 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 def plan(name: PlanName, as_json: Json = False) -> None:
     """Show what a plan would run, without running it."""
     chosen = load_plan(name)
-    cells = list(chosen.cells())
-    steps = {cell.key: cell.training.steps * cell.training.batch for cell in cells}
-    macs = {
-        cell.key: algebra.cost(cell.spec, cell.task.size, cell.task.size).macs for cell in cells
-    }
+    variants = [chosen.cell(values, seed=0) for values in chosen.variants()]
     # A backward pass computes two products of the forward pass's size.
-    training_macs = sum(3 * macs[key] * count for key, count in steps.items())
+    training_macs = chosen.seeds * sum(
+        3
+        * algebra.cost(cell.spec, cell.task.size, cell.task.size).macs
+        * (cell.training.steps * cell.training.batch)
+        for cell in variants
+    )
+    cells = chosen.seeds * len(variants)
     summary = {
         "plan": chosen.name,
         "question": chosen.question,
         "axes": {axis: list(values) for axis, values in chosen.axes.items()},
         "seeds": chosen.seeds,
-        "cells": len(cells),
+        "cells": cells,
         "training_macs": training_macs,
     }
     if as_json:
@@ -61,7 +68,7 @@ def plan(name: PlanName, as_json: Json = False) -> None:
     print(f"{chosen.name}: {chosen.question}")
     for axis, values in chosen.axes.items():
         print(f"  {axis}: {', '.join(map(str, values))}")
-    print(f"  {len(cells)} cells: {len(cells) // chosen.seeds} variants, {chosen.seeds} seeds each")
+    print(f"  {cells} cells: {len(variants)} variants, {chosen.seeds} seeds each")
     print(f"  {training_macs / 1e12:.1f} T multiply-adds of training")
 
 
@@ -79,7 +86,13 @@ def run(
 ) -> None:
     """Train every cell of a plan that DIR does not have yet, and write the report there."""
     chosen = load_plan(name)
-    same_line = f"python -m ablations run {name} --out {out}"
+    words = ["python", "-m", "ablations", "run", name, "--out", str(out)]
+    if device != "auto":
+        words += ["--device", device]
+    if workers != usable_cores():
+        words += ["--workers", str(workers)]
+    same_line = shlex.join(words)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         trained, crashed = run_plan(
@@ -88,7 +101,10 @@ def run(
     except KeyboardInterrupt:
         with Store.open(out / STORE) as store:
             now = tally(store)
-        print(f"stopped: {now.stored} of {now.cells} cells are stored; go on with: {same_line}")
+        if as_json:
+            print(json.dumps({"stopped": True, "stored": now.stored, "cells": now.cells}))
+        else:
+            print(f"stopped: {now.stored} of {now.cells} cells are stored; go on with: {same_line}")
         raise SystemExit(INTERRUPTED) from None
     with Store.open(out / STORE) as store:
         now = tally(store)
@@ -132,7 +148,7 @@ def status(folder: Folder, as_json: Json = False) -> None:
 @app.command()
 def report(folder: Folder, as_json: Json = False) -> None:
     """Write the report again: of a sweep's folder, or of a folder of exported records."""
-    if (folder / "records").is_dir():
+    if (folder / "records").is_dir() and not (folder / STORE).exists():
         files = rebuild(folder)
     else:
         with Store.open(folder / STORE) as store:

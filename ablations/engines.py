@@ -7,8 +7,9 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from concurrent import futures
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final, final
@@ -59,13 +60,15 @@ class Workers:
             _require_gpu()
         waiting = iter(cells)
         running: dict[futures.Future[Record], Cell] = {}
-        pool = ProcessPool(
-            max_workers=self.count,
-            initializer=_start_worker,
-            initargs=(os.getpid(),),
-            # Forking a process that has threads, as torch's has, can deadlock.
-            context=multiprocessing.get_context("spawn"),
-        )
+        with _interrupts_held():
+            pool = ProcessPool(
+                max_workers=self.count,
+                initializer=_start_worker,
+                initargs=(os.getpid(),),
+                # Forking a process that has threads, as torch's has, can deadlock.
+                context=multiprocessing.get_context("spawn"),
+            )
+            assert pool.active, "the pool starts its threads when it is first asked"
         try:
             while True:
                 # One cell ahead for each worker keeps all of them busy and memory bounded.
@@ -90,6 +93,19 @@ def _outcome(future: futures.Future[Record], cell: Cell) -> Record | Crashed:
     if problem is None:
         return future.result()
     return Crashed(cell, f"{type(problem).__name__}: {problem}".split("\n", maxsplit=1)[0])
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold Ctrl-C back; threads and processes started meanwhile never hear of it."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _require_gpu() -> None:

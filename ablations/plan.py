@@ -6,7 +6,7 @@ import itertools
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final, final
@@ -26,7 +26,7 @@ class PlanFile(BaseModel):
 
     model_config = STRICT
 
-    question: str = Field(min_length=1)
+    question: str = Field(pattern=r"^[^\r\n|<>]+$")
     seeds: int = Field(ge=1, le=1_000_000)
     axes: dict[str, Any]
     spec: dict[str, Any] = Field(default_factory=dict)
@@ -36,10 +36,11 @@ class PlanFile(BaseModel):
 
 AXES: Final[tuple[str, ...]] = (
     *(name for name in SPEC_FIELDS if name not in ("in_channels", "num_classes")),
-    *(f"task.{name}" for name in TaskSettings.model_fields),
-    *(f"training.{name}" for name in Training.model_fields),
+    "training.steps",
+    "training.learning_rate",
 )
-"""What a plan may vary. Channels in and out follow from the task."""
+"""What a plan may vary. Channels follow from the task; and the task, the batch and the test
+images are no axes, since variants are compared on the same images in the same order."""
 
 
 @final
@@ -104,7 +105,7 @@ def load_plan(name: str) -> Plan:
     shipped = shipped_plans()
     path = shipped.get(name, Path(name))
     try:
-        source = path.read_text(encoding="utf-8")
+        source = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as problem:
         reason = problem.strerror if isinstance(problem, OSError) else "not UTF-8 text"
         raise Refusal(
@@ -118,10 +119,12 @@ def read_plan(source: str, *, name: str, file: str) -> Plan:
     lines = _Lines(source, file)
     try:
         content = PlanFile.model_validate(tomllib.loads(source))
-    except tomllib.TOMLDecodeError as problem:
-        raise Refusal(f"{file}: not TOML: {problem}") from None
     except ValidationError as problem:
         raise lines.complaint(problem, PlanFile, ()) from None
+    except (ValueError, RecursionError) as problem:
+        raise Refusal(f"{file}: not TOML: {problem}") from None
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise Refusal(f"{file}: plan name {name!r}: use letters, digits, '_', '-' and '.' only")
     for fixed in ("in_channels", "num_classes"):
         if fixed in content.spec:
             raise lines.refusal(("spec", fixed), f"{fixed} follows from the task: leave it out")
@@ -136,14 +139,25 @@ def read_plan(source: str, *, name: str, file: str) -> Plan:
     )
     for values in plan.variants():
         _require_possible(plan, values, lines)
-    return plan
+    return replace(plan, axes=dict(_as_cells_have_them(plan)))
+
+
+def _as_cells_have_them(plan: Plan) -> Iterator[tuple[str, tuple[object, ...]]]:
+    """Each axis with its values as they are in cells: TOML's 0 is a learning rate's 0.0."""
+    firsts = next(plan.variants())
+    for place, (axis, values) in enumerate(plan.axes.items()):
+        rows = ((*firsts[:place], value, *firsts[place + 1 :]) for value in values)
+        yield axis, tuple(plan.cell(row, seed=0).value(axis) for row in rows)
 
 
 def _read_axes(
     content: Mapping[str, Any], settings: Mapping[str, Mapping[str, object]], lines: _Lines
 ) -> Iterator[tuple[str, tuple[object, ...]]]:
     """Each axis with its values, once they are known to be distinct and nowhere else fixed."""
-    flat = dict(_flattened(content))
+    pairs = list(_flattened(content))
+    flat = dict(pairs)
+    if len(flat) < len(pairs):
+        raise lines.refusal(("axes",), f"one axis is given twice: {', '.join(p[0] for p in pairs)}")
     if not flat:
         raise lines.refusal(("axes",), f"no axis: give at least one of {', '.join(AXES)}")
     for axis, values in flat.items():

@@ -19,10 +19,13 @@ from ablations.files import replace_file
 from ablations.metrics import METRICS
 from ablations.results import HEADLINE, Level, Results
 from ablations.shapes import TASKS, Task
-from ablations.statistics import Interval
+from ablations.statistics import LEVEL, Interval
 from ablations.tables import as_csv, as_markdown
 from unet.refusal import Refusal
 from unet.spec import CHOICES
+
+LOST: Final = 0.5
+"""A run in which some class has a lower IoU than this has lost that class."""
 
 FIRST_LEVEL: Final = "the factor's first"
 
@@ -129,10 +132,18 @@ def limits(results: Results) -> Iterator[str]:
         "learns more slowly could still catch up."
     )
     yield (
-        f"Much about chance: {seeds} seeds are few, the intervals assume that differences "
-        f"scatter normally, and {comparisons} comparisons were made without a correction, so "
-        "about one in twenty that are really nothing will look like something."
+        f"Much about chance: {seeds} seeds are few, and the intervals assume that differences "
+        f"scatter normally. {comparisons} comparison{'s' * (comparisons != 1)} of 95 % were made "
+        "without a correction: were all differences really nothing, the chance that at least one "
+        f"looks like something would be up to {1 - LEVEL**comparisons:.0%}."
     )
+    if "padding" in results.factors:
+        yield (
+            "What padding does at the border of an image: the scored window lies inside it, where "
+            "padding hardly reaches. Nets of different padding also differ in where their poolings "
+            "lie and in how much of the image their training (and batch norm) sees; a gap may "
+            "come from there."
+        )
     yield (
         'That two variants are equal: "cannot be told apart" means that the difference is '
         "smaller than these seeds can see, as far as its interval reaches."
@@ -195,6 +206,7 @@ def _cell_table(results: Results) -> str:
 def _cell_row(results: Results, cell: Mapping[Hashable, Any]) -> dict[str, str]:
     diverged = f" (+{cell['diverged']} diverged)" if cell["diverged"] else ""
     unstable = " (unstable)" if cell[f"{HEADLINE} sd"] > UNSTABLE else ""
+    lost = " (lost)" if cell[f"{HEADLINE} lowest class"] < LOST else ""
     intervals = {
         metric: Interval(cell[metric], cell[f"{metric} low"], cell[f"{metric} high"], cell["seeds"])
         for metric in METRICS
@@ -204,7 +216,8 @@ def _cell_row(results: Results, cell: Mapping[Hashable, Any]) -> dict[str, str]:
         "seeds": f"{cell['seeds']}{diverged}",
         **{metric: _spanned(interval) for metric, interval in intervals.items()},
         f"{HEADLINE}, sd over seeds": f"{_number(cell[f'{HEADLINE} sd'])}{unstable}",
-        f"{HEADLINE}, lowest": _number(cell[f"{HEADLINE} lowest"]),
+        f"{HEADLINE}, lowest run": _number(cell[f"{HEADLINE} lowest"]),
+        f"{HEADLINE}, lowest class": _number(cell[f"{HEADLINE} lowest class"]) + lost,
         "parameters": f"{cell['parameters']:,}",
         "MACs": f"{cell['macs'] / 1e6:,.1f} M",
         "seconds per run": f"{cell['seconds']:.1f}",
@@ -214,7 +227,9 @@ def _cell_row(results: Results, cell: Mapping[Hashable, Any]) -> dict[str, str]:
 def cell_caption(results: Results) -> str:
     """The conditions of the cell table."""
     return (
-        "Mean and 95 % interval (Student's t) over the seeds of each cell. "
+        "Mean and 95 % interval (Student's t) over the seeds of each cell; marked: a standard "
+        f"deviation above {UNSTABLE:.2f} (unstable), a class with an {HEADLINE} below {LOST:.1f} "
+        "in some run (lost). "
         + _scoring(results)
         + " MACs are multiply-adds of the convolutions in one forward pass of one image, in "
         "millions; one is two FLOPs. Seconds are the median wall time of training and testing, "
@@ -225,20 +240,37 @@ def cell_caption(results: Results) -> str:
 def _scoring(results: Results) -> str:
     scored = _varied_or_fixed(results, "task.scored")
     size = _varied_or_fixed(results, "task.size")
+    weights = (
+        " and starts from the same weights wherever shapes allow"
+        if "init" not in results.factors
+        else ""
+    )
+    window = ", all that a net without padding covers" if "valid" in _paddings(results) else ""
     return (
-        f"Every variant sees the same {size} x {size} images in the same order and starts from the "
-        "same weights wherever shapes allow; every variant is supervised and scored on the same "
-        f"pixels, the central {scored} x {scored} that a net without padding covers. Scores are "
-        "over all test images of a run together, class by class, then averaged over the "
+        f"A seed decides the training images, the initial weights and the test images. For each "
+        f"seed every variant sees the same {size} x {size} images in the same order{weights}; "
+        "every variant is supervised and scored on the same pixels, the central "
+        f"{scored} x {scored}{window}. Scores are over all "
+        f"{_varied_or_fixed(results, 'training.test_images')} test images of a run together, "
+        "class by class, then averaged over the "
         f"classes {', '.join(_task(results).scored_classes)}."
     )
+
+
+def _paddings(results: Results) -> set[str]:
+    return {record.parsed_cell().spec.padding for record in results.records}
 
 
 def stability(results: Results) -> str:
     """How far the runs of one cell scatter, and which cells scatter too far."""
     spread = results.cells[f"{HEADLINE} sd"].dropna()
     diverged = int(results.cells["diverged"].sum())
-    failures = f"{diverged} of {len(results.records)} runs diverged."
+    lost = int((results.runs["lowest class"] < LOST).sum())
+    failures = (
+        f"{diverged} of {len(results.records)} runs diverged; {lost} lost a class (an {HEADLINE} "
+        f"below {LOST:.1f} for one of the classes), which drags their cell's mean down and its "
+        "intervals out."
+    )
     if spread.empty:
         return f"{failures} No cell has two seeds yet, so nothing can be said of their scatter."
     unstable = int((spread > UNSTABLE).sum())

@@ -12,7 +12,7 @@ from typing import Final, final
 import numpy as np
 import pandas as pd
 
-from ablations.metrics import METRICS, macro
+from ablations.metrics import METRICS, Counts, macro
 from ablations.plan import Plan
 from ablations.shapes import TASKS
 from ablations.statistics import Interval, mean_interval, paired_difference
@@ -77,6 +77,7 @@ class Results:
                     "seed": cell.seed,
                     "outcome": record.outcome,
                     **scores(record),
+                    "lowest class": lowest_class(record),
                     "parameters": record.parameters,
                     "macs": record.macs,
                     "seconds": record.train_seconds + record.test_seconds,
@@ -102,6 +103,7 @@ class Results:
             row |= {
                 f"{HEADLINE} sd": done[HEADLINE].std(),
                 f"{HEADLINE} lowest": done[HEADLINE].min(),
+                f"{HEADLINE} lowest class": done["lowest class"].min(),
                 "parameters": runs["parameters"].iloc[0],
                 "macs": runs["macs"].iloc[0],
                 "seconds": runs["seconds"].median(),
@@ -147,7 +149,19 @@ def scores(record: Record) -> dict[str, float]:
     """Every metric of one record: the mean over the scored classes, all bands together."""
     if record.counts is None:
         return dict.fromkeys(METRICS, math.nan)
+    return {name: macro(metric(_scored_counts(record))) for name, metric in METRICS.items()}
+
+
+def lowest_class(record: Record) -> float:
+    """The headline metric of the scored class that came out worst."""
+    if record.counts is None:
+        return math.nan
+    return float(np.nanmin(METRICS[HEADLINE](_scored_counts(record))))
+
+
+def _scored_counts(record: Record) -> Counts:
+    """(scored classes, 3), all bands together."""
     task = TASKS[record.parsed_cell().task.name]
     counts = np.asarray(record.counts, dtype=np.int64).sum(axis=0)
-    scored = counts[len(task.classes) - len(task.scored_classes) :]
-    return {name: macro(metric(scored)) for name, metric in METRICS.items()}
+    scored: Counts = counts[len(task.classes) - len(task.scored_classes) :]
+    return scored

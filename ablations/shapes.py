@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SPLITS: Final[Mapping[str, int]] = {"train": 0, "test": 1}
-"""Streams of images that never meet, whatever the indices."""
+"""Independent streams of images.
+
+Each begins at its own place in one cycle of 2^32, so two streams of n images share one of them
+with a probability of about 2n / 2^32."""
 
 
 class Batch(NamedTuple):

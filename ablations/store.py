@@ -32,6 +32,8 @@ CREATE TABLE plan (name TEXT NOT NULL, source TEXT NOT NULL);
 CREATE TABLE records (key TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
 """
 
+_DAMAGED: Final = "put a copy in its place, or move it away and run again"
+
 _LARGEST_PICTURE: Final = 2**24
 
 Size = Annotated[int, Field(ge=1, le=_LARGEST_PICTURE)]
@@ -150,11 +152,11 @@ class Store:
     @classmethod
     def open(cls, path: Path) -> Self:
         """The store at `path`, for reading; raises `Refusal` if there is none."""
-        if not path.is_file():
-            raise Refusal(
-                f"{path}: no such store; `ablations run PLAN --out {path.parent}` makes one"
-            )
         with _refusing(path):
+            if not path.is_file():
+                raise Refusal(
+                    f"{path}: no such store; `ablations run PLAN --out {path.parent}` makes one"
+                )
             return cls._checked(path, sqlite3.connect(path, isolation_level=None), expected=None)
 
     @classmethod
@@ -220,7 +222,10 @@ def _stored_plan(path: Path, connection: sqlite3.Connection, expected: Plan | No
             "use the program that wrote it, or another --out"
         )
     connection.execute("PRAGMA synchronous=FULL")
-    name, source = connection.execute("SELECT name, source FROM plan").fetchone()
+    row = connection.execute("SELECT name, source FROM plan").fetchone()
+    if row is None or not all(isinstance(text, str) for text in row):
+        raise Refusal(f"{path}: damaged: it names no plan; {_DAMAGED}")
+    name, source = row
     plan = read_plan(source, name=name, file=f"the plan stored in {path}")
     if expected is not None and expected.identity != plan.identity:
         raise Refusal(
@@ -260,8 +265,13 @@ def _refusing(path: Path) -> Iterator[None]:
     """Turn what the disk or SQLite says into one line that names the file."""
     try:
         yield
-    except (OSError, sqlite3.Error) as problem:
-        said = problem.strerror if isinstance(problem, OSError) else str(problem)
+    except sqlite3.DatabaseError as problem:
+        if isinstance(problem, sqlite3.OperationalError):
+            raise Refusal(
+                f"{path}: {problem}; what is stored stays: mend this and run the same line again"
+            ) from None
+        raise Refusal(f"{path}: damaged or no store: {problem}; {_DAMAGED}") from None
+    except OSError as problem:
         raise Refusal(
-            f"{path}: {said}; nothing stored is lost: mend this and run the same line again"
+            f"{path}: {problem.strerror}; mend this and run the same line again"
         ) from None

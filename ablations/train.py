@@ -48,7 +48,9 @@ def find_hardware(device: str) -> Hardware:
     bfloat16 is chosen where the chip computes in it, and float32 where it would be emulated.
     """
     if device == "cuda" or (device == "auto" and torch.cuda.is_available()):
-        return Hardware(torch.device("cuda"), torch.cuda.get_device_name(), torch.bfloat16)
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        precision = torch.bfloat16 if native else torch.float32
+        return Hardware(torch.device("cuda"), torch.cuda.get_device_name(), precision)
     chip = torch.cpu.get_capabilities()
     native = chip.get("avx512_bf16") or chip.get("amx_bf16")
     name = str(chip.get("cpu_name") or platform.processor() or platform.machine())

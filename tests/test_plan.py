@@ -46,6 +46,14 @@ def test_axes_reach_into_task_and_training() -> None:
     }
 
 
+def test_axis_values_are_those_of_the_cells() -> None:
+    """TOML's 0 is a dropout of 0.0, in the axis as in the cell, or a report would not find it."""
+    source = TINY.replace('skip = ["concat", "none"]', "dropout = [0, 0.5]")
+    plan = read_plan(source, name="p", file="p.toml")
+    assert [str(value) for value in plan.axes["dropout"]] == ["0.0", "0.5"]
+    assert {plan.levels(cell) for cell in plan.cells()} == {(0.0,), (0.5,)}
+
+
 def test_a_list_axis_becomes_tuples() -> None:
     """A spec field that is a tuple is a list in TOML."""
     source = TINY.replace('skip = ["concat", "none"]', "up_keeps_channels = [[], [0]]")
@@ -90,6 +98,29 @@ def test_a_mistake_is_told_with_its_line(old: str, new: str, line: int, message:
     assert str(caught.value).startswith(f"p.toml:{line}: "), str(caught.value)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("seeds = 2", f"seeds = {'9' * 5000}", "not TOML: "),
+        ("seeds = 2", f"seeds = {'[' * 3000}", "not TOML: "),
+        ('"Does it run?"', '"Does it\\nrun?"', "string should match pattern"),
+        ("[axes]", '[axes]\ntraining.steps = [2]\n"training.steps" = [3]', "given twice"),
+        ("[axes]", '[axes]\ntask.name = ["labels", "objects"]', "unknown axis 'task.name'"),
+    ],
+)
+def test_hostile_plans_are_one_line_too(old: str, new: str, message: str) -> None:
+    """Numbers without end, nesting without end, headings within a heading."""
+    with pytest.raises(Refusal, match=message):
+        read_plan(TINY.replace(old, new, 1), name="p", file="p.toml")
+
+
+@pytest.mark.parametrize("name", ["../up", "a b", "", ".hidden", "x/y"])
+def test_a_plans_name_is_a_file_name(name: str) -> None:
+    """Reports are named after it."""
+    with pytest.raises(Refusal, match="use letters, digits"):
+        read_plan(TINY, name=name, file="p.toml")
 
 
 def test_an_axis_value_that_training_refuses_is_told_at_the_axis() -> None:

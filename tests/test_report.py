@@ -17,7 +17,7 @@ from ablations.plan import Plan, load_plan, read_plan
 from ablations.report import findings, render, write_report
 from ablations.results import Results, scores
 from ablations.store import Record
-from tests.conftest import TINY
+from tests.conftest import ROOT, TINY
 from unet import Refusal
 
 
@@ -74,7 +74,12 @@ def test_the_limits_are_told(tiny: Plan, tiny_records: list[Record]) -> None:
     """Task, budget, seeds and comparisons that the reader must not forget."""
     text = page(Results.of(tiny, tiny_records))
     limits = text.split("## What this does not show")[1].split("\n## ")[0]
-    for words in ("trained for 3 steps", "2 seeds are few", "1 comparison", "there is one task"):
+    for words in (
+        "trained for 3 steps",
+        "2 seeds are few",
+        "1 comparison of 95 %",
+        "there is one task",
+    ):
         assert words in limits
 
 
@@ -102,14 +107,36 @@ def test_diverged_runs_are_counted_and_shown(tiny: Plan, tiny_records: list[Reco
     assert found.whole_seeds == [0]
     text = page(found)
     assert "1 (+1 diverged)" in text
-    assert "1 of 4 runs diverged" in text
+    assert "1 of 4 runs diverged; " in text
 
 
 def test_unstable_cells_are_marked(tiny: Plan, tiny_records: list[Record]) -> None:
     """A cell that scatters widely over the seeds deserves no belief."""
     text = page(results(tiny, tiny_records, [900, 600, 500, 601]))
-    assert text.count("(unstable)") == 1
+    table = text.split("## Each cell")[1].split("\n\n")[1]
+    assert table.count("(unstable)") == 1
+    assert "(lost)" not in table
     assert "1 of 2 cells lie above 0.05 and are marked unstable" in text
+
+
+def test_a_lost_class_is_told(tiny: Plan, tiny_records: list[Record]) -> None:
+    """A mean over the classes can hide that one of them was never found."""
+    found = scored(tiny_records[0], 900)
+    assert found.counts is not None
+    counts = ((*found.counts[0][:-1], (400, 600, 0)),)
+    others = [scored(record, 900) for record in tiny_records[1:]]
+    text = page(Results.of(tiny, [found.model_copy(update={"counts": counts}), *others]))
+    assert text.count("0.400 (lost)") == 1
+    assert "1 lost a class" in text
+
+
+def test_padding_is_told_to_be_scored_where_it_hardly_reaches(tiny: Plan) -> None:
+    """A reader must not take the padding factor for an effect at the border."""
+    shapes = load_plan("shapes")
+    assert "padding" in shapes.axes
+    committed = (ROOT / "reports" / "shapes.md").read_text()
+    assert "padding hardly reaches" in committed.split("## What this does not show")[1]
+    assert "padding" not in tiny.axes
 
 
 def test_every_number_of_the_tables_is_that_of_the_records(

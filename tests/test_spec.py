@@ -57,7 +57,7 @@ def test_fields_are_keyword_only_and_frozen() -> None:
         ({"depth": 0}, "depth 0 is not a whole number from 1 to 16"),
         ({"depth": 17}, "depth 17 is not"),
         ({"depth": True}, "depth True is not"),
-        ({"base_channels": 1.5}, "base_channels 1.5 is not a whole number of at least 1"),
+        ({"base_channels": 1.5}, "base_channels 1.5 is not a whole number from 1 to 65536"),
         ({"up_relu": 1}, "up_relu 1 is not true or false"),
         ({"dropout": 1.0}, "dropout 1.0 is not a probability"),
         ({"dropout": "half"}, "dropout 'half' is not a probability"),

@@ -104,6 +104,31 @@ def test_a_foreign_file_is_refused_and_left_alone(path: Path, tiny: Plan) -> Non
         Store.create(path, tiny)
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DELETE FROM plan",
+        "UPDATE plan SET source = x'00'",
+    ],
+)
+def test_a_store_without_a_plan_is_damaged(path: Path, tiny: Plan, damage: str) -> None:
+    """Said so, with what can be done about it."""
+    Store.create(path, tiny).__exit__()
+    with sqlite3.connect(path) as connection:
+        connection.execute(damage)
+    connection.close()
+    with pytest.raises(Refusal, match="damaged: it names no plan; put a copy in its place"):
+        Store.open(path)
+
+
+def test_a_truncated_store_is_damaged(path: Path, tiny: Plan) -> None:
+    """Nobody is told that nothing is lost."""
+    Store.create(path, tiny).__exit__()
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(Refusal, match=r"sweep.db: damaged or no store: .*; put a copy"):
+        Store.open(path)
+
+
 def test_a_missing_store_is_refused(path: Path) -> None:
     """Reading never makes a file."""
     with pytest.raises(Refusal, match="no such store"):
@@ -114,7 +139,7 @@ def test_a_missing_store_is_refused(path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path, tiny: Plan) -> None:
     """A file stands where the folder should be."""
     (tmp_path / "file").touch()
-    with pytest.raises(Refusal, match="nothing stored is lost"):
+    with pytest.raises(Refusal, match="mend this and run the same line again"):
         Store.create(tmp_path / "file" / "sweep.db", tiny)
 
 

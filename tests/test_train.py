@@ -158,6 +158,7 @@ def test_hardware_is_found_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
         assert hardware.name
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "GPU")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
     assert find("auto") == (torch.device("cuda"), "GPU", torch.bfloat16)
 
 

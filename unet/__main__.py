@@ -30,7 +30,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 def sizes(
     spec: Spec = "paper",
     changes: Changes = [],  # noqa: B006  # typer reads the default and never changes it
-    up_to: Annotated[int, typer.Option(help="The largest input to list.")] = 1024,
+    up_to: Annotated[int, typer.Option(max=1_000_000, help="The largest input to list.")] = 1024,
     as_json: Json = False,
 ) -> None:
     """List the legal input sizes and the outputs that they produce."""
@@ -112,7 +112,7 @@ def read_value(text: str) -> object:
     """A number, true, false or a list as TOML writes them; anything else is a name."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 

@@ -21,6 +21,9 @@ CHOICES: Final[Mapping[str, Mapping[str, object]]] = {
     "init": INITS,
 }
 
+WIDEST: Final = 65_536
+"""Channels at most, at level 0: far beyond any net, and far below what overflows."""
+
 DEEPEST: Final = 16
 """Poolings at most: beyond this even the smallest valid input has more than 10^10 pixels."""
 
@@ -67,7 +70,7 @@ class UNetSpec:
         for name, table in CHOICES.items():
             require_choice(name, getattr(self, name), table)
         for name in ("in_channels", "num_classes", "base_channels"):
-            _require_integer(name, getattr(self, name), least=1)
+            _require_integer(name, getattr(self, name), least=1, most=WIDEST)
         _require_integer("depth", self.depth, least=1, most=DEEPEST)
         _require_integer("dropout_levels", self.dropout_levels, least=0, most=self.depth + 1)
         if type(self.up_relu) is not bool:
@@ -105,10 +108,9 @@ class UNetSpec:
         return level > self.depth - self.dropout_levels
 
 
-def _require_integer(name: str, value: object, *, least: int, most: int | None = None) -> None:
-    if type(value) is not int or value < least or (most is not None and value > most):
-        bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
-        raise Refusal(f"{name} {value!r} is not a whole number {bounds}", field=name)
+def _require_integer(name: str, value: object, *, least: int, most: int) -> None:
+    if type(value) is not int or not least <= value <= most:
+        raise Refusal(f"{name} {value!r} is not a whole number from {least} to {most}", field=name)
 
 
 PAPER: Final = UNetSpec()
