@@ -68,7 +68,9 @@ class Workers:
                 # Forking a process that has threads, as torch's has, can deadlock.
                 context=multiprocessing.get_context("spawn"),
             )
-            assert pool.active, "the pool starts its threads when it is first asked"
+            # Asking whether it is active starts the pool's threads, which must be in here.
+            started = pool.active
+        assert started, "a new pool is active"
         try:
             while True:
                 # One cell ahead for each worker keeps all of them busy and memory bounded.
