@@ -1,8 +1,7 @@
-"""Reports on the nets themselves, which need no run: a tutorial's claims, four tools' counts."""
+"""Reports on the nets themselves, which need no run: a ladder, a tutorial's claims."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -10,7 +9,7 @@ import pandas as pd
 
 from ablations.tables import as_csv, as_markdown
 from unet import algebra
-from unet.cost import DEVIATIONS
+from unet.reach import reaches, receptive_field
 from unet.spec import PAPER, RELEASE, TUTORIAL, UNetSpec
 
 CLAIMED_INPUT: Final = 572
@@ -102,64 +101,190 @@ fails.
     return {"tutorial.md": page.encode(), "tutorial.csv": as_csv(pd.DataFrame(rows))}
 
 
-COUNTED: Final[tuple[tuple[str, UNetSpec, int], ...]] = (
+NETS: Final[tuple[tuple[str, UNetSpec, int], ...]] = (
     ("PAPER", PAPER, 572),
     ("RELEASE", RELEASE, 572),
     ("TUTORIAL", TUTORIAL, 576),
 )
+"""The named nets, each with the input of figure 1 or the legal one next to it."""
 
 
-def counter_rows() -> list[dict[str, str]]:
-    """The multiply-adds of the named nets, and what each tool makes of them by its own rule."""
+def ladder_rows() -> list[dict[str, str]]:
+    """One row a layer: what each named net returns there, and how far each sample sees."""
+    ladders = [
+        zip(algebra.trace(spec, side, side), reaches(spec, side), strict=True)
+        for _, spec, side in NETS
+    ]
     rows = []
-    for name, spec, side in COUNTED:
-        maps = algebra.trace(spec, side, side)
-        macs = sum(feature_map.macs for feature_map in maps)
-        upsampled = sum(m.macs for m in maps if m.layer.operation == "upsampling")
-        biases = sum(math.prod(m.shape) for m in maps if m.macs)
-        rows.append(
-            {
-                "net": f"{name} at {side} x {side}",
-                "MACs": f"{macs:,}",
-                "fvcore": f"{macs:,}",
-                "torch": f"{2 * macs:,}",
-                # stride^2 = 4 times each transposed convolution, and one for each bias.
-                "torchinfo": f"{macs + 3 * upsampled + biases:,}",
-            }
-        )
+    for steps in zip(*ladders, strict=True):
+        row = {"layer": steps[0][0].layer.name}
+        for (name, _, side), (feature_map, reach) in zip(NETS, steps, strict=True):
+            channels, height, width = feature_map.shape
+            row[f"{name} at {side}"] = f"{height} x {width} x {channels}"
+            if name != "RELEASE":  # which sees what PAPER sees
+                row[f"{name} sees"] = str(reach.width)
+        rows.append(row)
     return rows
 
 
-def counter_files() -> dict[str, bytes]:
-    """`counters.md` and `counters.csv`."""
-    deviations = [
+def ladder_table() -> pd.DataFrame:
+    """The same for machines, with every layer's grid and cost; steps and offsets are exact."""
+    return pd.DataFrame(
         {
-            "tool": deviation.tool,
-            "what it does": deviation.rule,
-            "MACs": f"{deviation.macs:,}",
-            "the tool says": f"{deviation.says:,}",
+            "net": name,
+            "layer": feature_map.layer.name,
+            "level": feature_map.layer.level,
+            "channels": feature_map.layer.channels,
+            "side": feature_map.vertical.size,
+            "step": float(feature_map.vertical.step),
+            "offset": float(feature_map.vertical.offset),
+            "sees": reach.width,
+            "parameters": feature_map.layer.parameters,
+            "macs": feature_map.macs,
         }
-        for deviation in DEVIATIONS
+        for name, spec, side in NETS
+        for feature_map, reach in zip(
+            algebra.trace(spec, side, side), reaches(spec, side), strict=True
+        )
+    )
+
+
+@final
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Difference:
+    """A point on which four descriptions of "the U-Net" differ or are silent.
+
+    `paper` is the paper's text with the section, `figure` its figure 1, `release` the Caffe
+    definition phseg_v5 that its authors published, `tutorial` the PyTorch recipe. `test` holds
+    what our specs say of it.
+    """
+
+    point: str
+    paper: str
+    figure: str
+    release: str
+    tutorial: str
+    test: str
+
+
+DIFFERENCES: Final[tuple[Difference, ...]] = (
+    Difference(
+        point="padding of a 3x3 convolution",
+        paper='"unpadded convolutions" (section 2)',
+        figure="2 pixels lost at each",
+        release="`pad: 0`",
+        tutorial="`padding=1`",
+        test="test_architecture.py::test_padding",
+    ),
+    Difference(
+        point="sides of input and output",
+        paper="the output is smaller by a constant border (section 2)",
+        figure="572 and 388",
+        release="572 and 388",
+        tutorial="equal; the comments give the paper's, on which it does not run",
+        test="test_architecture.py::test_sides",
+    ),
+    Difference(
+        point="input channels",
+        paper="not said; the images are grey",
+        figure="1",
+        release="1",
+        tutorial="3",
+        test="test_architecture.py::test_input_channels",
+    ),
+    Difference(
+        point="ReLU after the up-convolution",
+        paper="none: named only after the 3x3 convolutions (section 2)",
+        figure='none: "up-conv 2x2" beside "conv 3x3, ReLU"',
+        release="one after each",
+        tutorial="none",
+        test="test_architecture.py::test_up_relu",
+    ),
+    Difference(
+        point="channels of the last up-convolution",
+        paper='"halves the number of feature channels": 64 (section 2)',
+        figure="64, joined with 64",
+        release="128, joined with 64",
+        tutorial="64, joined with 64",
+        test="test_architecture.py::test_channels_at_the_top",
+    ),
+    Difference(
+        point="order of a concatenation",
+        paper="not said",
+        figure="the skip (white) first",
+        release="the upsampled map first",
+        tutorial="the upsampled map first",
+        test="test_architecture.py::test_order_does_not_matter",
+    ),
+    Difference(
+        point="dropout",
+        paper='"at the end of the contracting path" (section 3.1), rate not said',
+        figure="not shown",
+        release="0.5 after levels 3 and 4; the skip of level 3 carries it",
+        tutorial="none",
+        test="test_architecture.py::test_dropout",
+    ),
+    Difference(
+        point="normalisation",
+        paper="none",
+        figure="none",
+        release="none",
+        tutorial="none",
+        test="test_architecture.py::test_no_norm",
+    ),
+    Difference(
+        point="initial weights",
+        paper="N(0, sqrt(2 / N)), N the incoming nodes of one neuron (section 3)",
+        figure="not shown",
+        release="set by its weight filler; not claimed here",
+        tutorial="torch's default, uniform",
+        test="test_architecture.py::test_initial_weights",
+    ),
+    Difference(
+        point="parameters, 2 classes",
+        paper="not said: 31,030,658 follow",
+        figure="31,030,658 follow",
+        release="31,100,354",
+        tutorial="31,031,810, for its 3 input channels",
+        test="test_architecture.py::test_parameters",
+    ),
+)
+"""Where the sources differ. The specs here follow text and figure where both speak."""
+
+
+def architecture_files() -> dict[str, bytes]:
+    """`architecture.md` and `architecture.csv`."""
+    differences = [
+        {
+            "point": difference.point,
+            "the paper's text": difference.paper,
+            "its figure 1": difference.figure,
+            "the authors' release": difference.release,
+            "the tutorial": difference.tutorial,
+            "held by": f"`tests/{difference.test}`",
+        }
+        for difference in DIFFERENCES
     ]
+    narrowest, widest = receptive_field(PAPER)
     page = f"""\
 <!-- Generated by `python -m ablations report reports`; do not edit. -->
 
-# Four counters, one net
+# Three nets that people mean by "U-Net", layer by layer
 
-{as_markdown(counter_rows())}
+{as_markdown(ladder_rows())}
 
-*Multiply-adds of all convolutions in one forward pass of one image, without biases; one is two
-FLOPs. fvcore's `by_operator()["conv"]` counts multiply-adds and calls them flops; torch's
-`FlopCounterMode` counts FLOPs; torchinfo's `total_mult_adds` counts transposed convolutions four
-times and adds biases, which would bias just the comparison of upsamplings.*
+*Height x width x channels of what each layer returns. "Sees" is the side of the box of input
+pixels that can change one sample, for the sample that sees most; RELEASE sees what PAPER sees.
+The box of an output pixel is {narrowest} or {widest} pixels wide in all three, by its place in a
+cell of 16. Every number comes from the algebra; tests hold sizes, channels and parameters against
+nets that run, and boxes against the support of their gradients. TUTORIAL does not run on 572.*
 
-## Each tool's departures, one by one
+## Where their sources differ
 
-{as_markdown(deviations)}
+{as_markdown(differences)}
 
-*For one image of 4 x 10 x 10 and the smallest net that shows it. Each row is checked against the
-tool itself by a test, which fails when a release mends it. fvcore's convolutions have no departure
-but their name; it runs the net as it finds it, so in training mode it changes batch statistics, and
-it fails on the meta device.*
+*The paper: Ronneberger, Fischer and Brox 2015, arXiv 1505.04597. The release: the Caffe definition
+`phseg_v5` of 2015-10-02. The tutorial: "Cook your first U-Net in PyTorch" (M. Wael, Towards Data
+Science); [its comments, claim by claim](tutorial.md).*
 """
-    return {"counters.md": page.encode(), "counters.csv": as_csv(pd.DataFrame(deviations))}
+    return {"architecture.md": page.encode(), "architecture.csv": as_csv(ladder_table())}

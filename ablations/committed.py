@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ablations.architecture import counter_files, tutorial_files
+from ablations.architecture import architecture_files, tutorial_files
+from ablations.costs import cost_files, counter_files
 from ablations.files import replace_file
 from ablations.report import render
 from ablations.results import Results
@@ -13,7 +14,7 @@ from ablations.store import read_export
 
 def committed_files(folder: Path) -> dict[str, bytes]:
     """Every generated file of `folder` by its path in it, from `folder`/records/*.jsonl."""
-    files = {**tutorial_files(), **counter_files()}
+    files = architecture_files() | tutorial_files() | cost_files() | counter_files()
     for path in sorted((folder / "records").glob("*.jsonl")):
         plan, records = read_export(path)
         files |= render(Results.of(plan, records))

@@ -73,6 +73,18 @@ def test_cost_counts() -> None:
     assert cost["parameters"] == 31_031_810 + 65
     assert cost["flops"] == 2 * cost["macs"]
     assert cost["input"] == [576, 560]
+    assert cost["bias_adds"] < cost["inference_bytes"] < cost["training_bytes"]
+
+
+def test_counters_stand_side_by_side() -> None:
+    """Three tools run on one net, beside the exact count."""
+    words = ["--set", "base_channels=2", "--set", "depth=2", "--size", "44x48"]
+    rows = unet_json("counters", *words)
+    ratios = {row["tool"]: row["ratio"] for row in rows}
+    assert ratios["fvcore"] == 1
+    assert ratios["torch"] == 2
+    assert 1 < ratios["torchinfo"] < 2
+    assert rows == [{**row, "ratio": row["says"] / row["macs"]} for row in rows]
 
 
 @pytest.mark.parametrize(

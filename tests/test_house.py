@@ -27,13 +27,18 @@ MAP = {
         "unet.refusal", "unet.paddings", "unet.skips", "unet.upsampling", "unet.norms", "unet.spec",
     },
     "unet.reach": {"unet.paddings", "unet.upsampling", "unet.spec", "unet.algebra"},
-    "unet.cost": {"unet.refusal"},
+    "unet.memory": {
+        "unet.norms", "unet.paddings", "unet.skips", "unet.upsampling", "unet.spec", "unet.algebra",
+    },
     "unet.model": {
         "unet.refusal", "unet.paddings", "unet.skips", "unet.upsampling", "unet.norms",
         "unet.inits", "unet.spec", "unet.algebra",
     },
+    "unet.cost": {"unet.refusal", "unet.spec", "unet.model"},
     "unet": {"unet.refusal", "unet.spec", "unet.model"},
-    "unet.__main__": {"unet.refusal", "unet.spec", "unet.algebra"},
+    "unet.__main__": {
+        "unet.refusal", "unet.spec", "unet.algebra", "unet.memory", "unet.cost",
+    },
     "ablations": set(),
     "ablations.shapes": set(),
     "ablations.metrics": set(),
@@ -70,10 +75,14 @@ MAP = {
         "ablations.statistics", "ablations.files", "ablations.tables", "ablations.results",
         "ablations.figures",
     },
-    "ablations.architecture": {"unet.spec", "unet.algebra", "unet.cost", "ablations.tables"},
+    "ablations.architecture": {"unet.spec", "unet.algebra", "unet.reach", "ablations.tables"},
+    "ablations.costs": {
+        "unet.spec", "unet.algebra", "unet.memory", "unet.cost", "ablations.tables",
+        "ablations.architecture",
+    },
     "ablations.committed": {
         "ablations.files", "ablations.store", "ablations.results", "ablations.report",
-        "ablations.architecture",
+        "ablations.architecture", "ablations.costs",
     },
     "ablations.__main__": {
         "unet.refusal", "unet.algebra",
@@ -137,7 +146,8 @@ def test_the_committed_reports_are_fresh(tmp_path: Path) -> None:
     """Rebuilt from the committed records, every byte is the same."""
     for name, content in committed_files(ROOT / "reports").items():
         assert (ROOT / "reports" / name).read_bytes() == content, f"{name}: run nox -s report"
-    names = ("tutorial.md", "tutorial.csv", "counters.md", "counters.csv")
+    pages = ("architecture", "tutorial", "cost", "counters")
+    names = [f"{page}.{suffix}" for page in pages for suffix in ("md", "csv")]
     assert rebuild(tmp_path) == [tmp_path / name for name in names]
 
 

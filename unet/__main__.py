@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from unet import algebra
+from unet.cost import count_with_all
+from unet.memory import memory
 from unet.refusal import Refusal, refusals_shown, require_choice
 from unet.spec import SPECS, UNetSpec, spec_with
 
@@ -62,21 +64,46 @@ def cost(
     size: Size = "572",
     as_json: Json = False,
 ) -> None:
-    """Count parameters, multiply-adds (MACs) and FLOPs (two per MAC) of one forward pass."""
+    """Count parameters, multiply-adds (MACs), FLOPs (two per MAC) and bytes for one image.
+
+    The bytes are those of the feature maps in float32: what training keeps for the backward
+    pass, and the most that is alive in inference.
+    """
     chosen = read_spec(spec, changes)
     height, width = read_size(size)
-    total = algebra.cost(chosen, height, width)
+    total, maps = algebra.cost(chosen, height, width), memory(chosen, height, width)
     row = {
         "spec": spec,
         "input": [height, width],
         "parameters": total.parameters,
         "macs": total.macs,
         "flops": total.flops,
+        "bias_adds": total.bias_adds,
+        "training_bytes": maps.training,
+        "inference_bytes": maps.inference,
     }
     if as_json:
         print(json.dumps(row))
     else:
         show([row], as_json=False)
+
+
+@app.command()
+def counters(
+    spec: Spec = "paper",
+    changes: Changes = [],  # noqa: B006
+    size: Size = "572",
+    as_json: Json = False,
+) -> None:
+    """Run fvcore, torch and torchinfo on the net and hold their counts against the algebra's."""
+    chosen = read_spec(spec, changes)
+    height, width = read_size(size)
+    macs = algebra.cost(chosen, height, width).macs
+    rows: list[dict[str, object]] = [
+        {"tool": tool, "says": says, "macs": macs, "ratio": says / macs}
+        for tool, says in count_with_all(chosen, height, width).items()
+    ]
+    show(rows, as_json)
 
 
 def describe(feature_map: algebra.FeatureMap) -> dict[str, object]:

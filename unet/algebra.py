@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final, final
 
 import numpy as np
@@ -165,8 +166,10 @@ class Grid:
 class Layer:
     """One step of the net: what it does to the channels and what it costs.
 
-    `parameters` counts weights and biases; `macs_per_input` and `macs_per_output` are
-    multiply-adds for each pixel of the map that it reads or writes.
+    `parameters` counts weights and biases. `macs_per_input` and `macs_per_output` are
+    multiply-adds for each pixel of the map that it reads or writes, and `biases_per_input`
+    and `biases_per_output` the additions of a bias beside them. `drops_out` says that dropout
+    follows in training.
     """
 
     name: str
@@ -176,20 +179,29 @@ class Layer:
     parameters: int = 0
     macs_per_input: int = 0
     macs_per_output: int = 0
+    biases_per_input: int = 0
+    biases_per_output: int = 0
+    drops_out: bool = False
 
 
-def layers(spec: UNetSpec) -> Iterator[Layer]:
+@lru_cache(maxsize=256)
+def layers(spec: UNetSpec) -> tuple[Layer, ...]:
     """Every step of `spec`'s net in the order in which it runs.
 
     Names follow the model's modules: `contracting.0.conv1` is the first convolution.
     """
+    return tuple(_layers(spec))
+
+
+def _layers(spec: UNetSpec) -> Iterator[Layer]:
     yield Layer(name="input", operation="input", level=0, channels=spec.in_channels)
     channels = spec.in_channels
     for level in range(spec.depth + 1):
         name = f"contracting.{level}" if level < spec.depth else "bottleneck"
         if level > 0:
             yield Layer(name=f"pool.{level}", operation="pooling", level=level, channels=channels)
-        yield from _block(spec, name, level, channels)
+        drops_out = spec.drops_out(level) and spec.dropout > 0
+        yield from _block(spec, name, level, channels, drops_out=drops_out)
         channels = spec.channels(level)
     for level in reversed(range(spec.depth)):
         upsampled = spec.upsampled_channels(level)
@@ -209,11 +221,14 @@ def layers(spec: UNetSpec) -> Iterator[Layer]:
         channels=spec.num_classes,
         parameters=channels * spec.num_classes + spec.num_classes,
         macs_per_output=channels * spec.num_classes,
+        biases_per_output=spec.num_classes,
     )
 
 
-def _block(spec: UNetSpec, name: str, level: int, in_channels: int) -> Iterator[Layer]:
-    """Two 3x3 convolutions, each with its norm and ReLU."""
+def _block(
+    spec: UNetSpec, name: str, level: int, in_channels: int, *, drops_out: bool = False
+) -> Iterator[Layer]:
+    """Two 3x3 convolutions, each with its norm and ReLU; then dropout, if any."""
     norm = NORMS[spec.norm]
     out_channels = spec.channels(level)
     for number in (1, 2):
@@ -225,6 +240,8 @@ def _block(spec: UNetSpec, name: str, level: int, in_channels: int) -> Iterator[
             channels=out_channels,
             parameters=weights + out_channels * norm.conv_bias + norm.parameters(out_channels),
             macs_per_output=weights,
+            biases_per_output=out_channels * norm.conv_bias,
+            drops_out=drops_out and number == 2,
         )
         in_channels = out_channels
 
@@ -238,7 +255,26 @@ def _upsampling(spec: UNetSpec, level: int, in_channels: int, out_channels: int)
         channels=out_channels,
         parameters=rule.parameters(in_channels, out_channels),
         macs_per_input=rule.macs(in_channels, out_channels, 1),
+        biases_per_input=rule.bias_adds(out_channels, 1),
     )
+
+
+def sides(spec: UNetSpec, size: int) -> Iterator[int]:
+    """The side of every map of `layers(spec)`, for an input of side `size`.
+
+    Raises `Refusal` for an illegal size.
+    """
+    size_law(spec).output(size)
+    padding, upsampling = PADDINGS[spec.padding], UPSAMPLINGS[spec.upsampling]
+    side = size
+    for layer in layers(spec):
+        if layer.operation == "pooling":
+            side //= 2
+        elif layer.operation == "convolution":
+            side = padding.size(side)
+        elif layer.operation == "upsampling":
+            side = upsampling.size(side)
+        yield side
 
 
 def grids(spec: UNetSpec, size: int) -> Iterator[Grid]:
@@ -334,11 +370,13 @@ def crops(spec: UNetSpec, size: int) -> list[Crop]:
 class Cost:
     """What one forward pass of a batch of one takes: integers.
 
-    `macs` are multiply-adds of all convolutions, biases left out; one is two FLOPs.
+    `macs` are the multiply-adds of all convolutions, one of which is two FLOPs; `bias_adds` are
+    the additions of their biases, which no tool's multiply-adds should hold.
     """
 
     parameters: int
     macs: int
+    bias_adds: int
 
     @property
     def flops(self) -> int:
@@ -360,13 +398,19 @@ def parameters(spec: UNetSpec) -> int:
 
 
 def cost(spec: UNetSpec, height: int, width: int) -> Cost:
-    """Parameters and multiply-adds for one input of (height, width).
+    """Parameters, multiply-adds and bias additions for one input of (height, width).
+
+    Raises `Refusal` for an illegal size.
 
     >>> from unet.spec import PAPER
-    >>> cost(PAPER, 572, 572).macs
-    150428424448
+    >>> cost(PAPER, 572, 572)
+    Cost(parameters=31030658, macs=150428424448, bias_adds=134353440)
     """
-    return Cost(
-        parameters=parameters(spec),
-        macs=sum(feature_map.macs for feature_map in trace(spec, height, width)),
-    )
+    macs = bias_adds = pixels = 0
+    for layer, rows, columns in zip(
+        layers(spec), sides(spec, height), sides(spec, width), strict=True
+    ):
+        before, pixels = pixels, rows * columns
+        macs += layer.macs_per_input * before + layer.macs_per_output * pixels
+        bias_adds += layer.biases_per_input * before + layer.biases_per_output * pixels
+    return Cost(parameters=parameters(spec), macs=macs, bias_adds=bias_adds)

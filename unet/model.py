@@ -85,19 +85,21 @@ class UNet(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Images (N, in_channels, H, W) to logits (N, num_classes, H', W')."""
         self._require_legal(image)
-        join = SKIPS[self.spec.skip].join
+        skip = SKIPS[self.spec.skip]
         skips = []
         x = image
         for block in self.contracting:
             x = block(x)
-            skips.append(x)
+            if skip.uses_skip:
+                skips.append(x)
             x = nn.functional.max_pool2d(x, 2)
         x = self.bottleneck(x)
         for level in reversed(range(self.spec.depth)):
             x = self.upsampling[level](x)
             if self.spec.up_relu:
                 x = torch.relu(x)
-            x = join(x, center_crop(skips[level], *x.shape[-2:]))
+            if skip.uses_skip:
+                x = skip.join(x, center_crop(skips.pop(), *x.shape[-2:]))
             x = self.expansive[level](x)
         logits: Tensor = self.head(x)
         return logits

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Norm:
-    """One normalisation, with its parameter rule.
+    """One normalisation, with its parameter and memory rules.
 
+    `kept(channels, pixels)` is how many values it keeps for the backward pass of one image.
     `conv_bias` says whether the convolution before it keeps its bias: one that is normalised
     away again would only be a dead parameter.
     """
@@ -22,6 +23,7 @@ class Norm:
     summary: str
     conv_bias: bool
     parameters: Callable[[int], int]
+    kept: Callable[[int, int], int]
     build: Callable[[int], nn.Module]
 
 
@@ -42,12 +44,14 @@ NORMS: Final[dict[str, Norm]] = {
         summary="no normalisation, as in the paper",
         conv_bias=True,
         parameters=lambda channels: 0,
+        kept=lambda channels, pixels: 0,
         build=_identity,
     ),
     "batch": Norm(
         summary="batch normalisation (Ioffe and Szegedy 2015) in place of the bias",
         conv_bias=False,
         parameters=lambda channels: 2 * channels,
+        kept=lambda channels, pixels: channels * pixels + 2 * channels,
         build=_batch,
     ),
 }

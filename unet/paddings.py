@@ -15,13 +15,17 @@ class Padding:
     """One way to treat the border, with its size rule and the convolution that follows it.
 
     `loss` is what a 3x3 convolution takes off each side, in pixels of its own level;
-    `smallest` is the smallest side that such a convolution accepts.
+    `smallest` is the smallest side that such a convolution accepts. `writes_border` says that
+    the border is written out in a copy of the map, `keeps_map` that the map itself is then
+    kept for the backward pass as well.
     """
 
     summary: str
     loss: int
     smallest: int
     mode: Literal["zeros", "reflect", "replicate", "circular"]
+    writes_border: bool = False
+    keeps_map: bool = True
 
     def size(self, size: int) -> int:
         """The side that a 3x3 convolution returns for an input of side `size`."""
@@ -59,17 +63,21 @@ PADDINGS: Final[dict[str, Padding]] = {
         loss=0,
         smallest=2,
         mode="reflect",
+        writes_border=True,
     ),
     "replicate": Padding(
         summary="the outermost pixels repeated keep the size",
         loss=0,
         smallest=1,
         mode="replicate",
+        writes_border=True,
     ),
     "circular": Padding(
         summary="the image wrapped around, as on a torus, keeps the size",
         loss=0,
         smallest=1,
         mode="circular",
+        writes_border=True,
+        keeps_map=False,
     ),
 }

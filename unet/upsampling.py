@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Upsampling(ABC):
-    """One way to upsample by two, with its size, parameter and multiply-add rules.
+    """One way to upsample by two, with its rules for size, parameters, work and memory.
 
     `spread` says which coarse samples the fine sample k reads: (k - spread) // 2 to
     (k + spread) // 2, as far as they exist.
@@ -39,6 +39,14 @@ class Upsampling(ABC):
         """Multiply-adds of the convolution for an input of H * W = `pixels`, without biases."""
 
     @abstractmethod
+    def bias_adds(self, out_channels: int, pixels: int) -> int:
+        """Additions of a bias for an input of H * W = `pixels`."""
+
+    @abstractmethod
+    def between(self, out_channels: int, pixels: int) -> int:
+        """Values of the map between its two steps for an input of `pixels`; 0 if it has one."""
+
+    @abstractmethod
     def build(self, in_channels: int, out_channels: int) -> nn.Module:
         """The layer itself."""
 
@@ -57,6 +65,14 @@ class Transposed(Upsampling):
     @override
     def macs(self, in_channels: int, out_channels: int, pixels: int) -> int:
         return in_channels * out_channels * 4 * pixels
+
+    @override
+    def bias_adds(self, out_channels: int, pixels: int) -> int:
+        return out_channels * 4 * pixels
+
+    @override
+    def between(self, out_channels: int, pixels: int) -> int:
+        return 0
 
     @override
     def build(self, in_channels: int, out_channels: int) -> nn.Module:
@@ -87,6 +103,14 @@ class Resized(Upsampling):
         return in_channels * out_channels * pixels
 
     @override
+    def bias_adds(self, out_channels: int, pixels: int) -> int:
+        return out_channels * pixels
+
+    @override
+    def between(self, out_channels: int, pixels: int) -> int:
+        return out_channels * pixels
+
+    @override
     def build(self, in_channels: int, out_channels: int) -> nn.Module:
         from torch import nn
 
@@ -114,6 +138,14 @@ class PixelShuffle(Upsampling):
     @override
     def macs(self, in_channels: int, out_channels: int, pixels: int) -> int:
         return in_channels * out_channels * 4 * pixels
+
+    @override
+    def bias_adds(self, out_channels: int, pixels: int) -> int:
+        return out_channels * 4 * pixels
+
+    @override
+    def between(self, out_channels: int, pixels: int) -> int:
+        return out_channels * 4 * pixels
 
     @override
     def build(self, in_channels: int, out_channels: int) -> nn.Module:
