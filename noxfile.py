@@ -27,6 +27,25 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def nightly(session: nox.Session) -> None:
+    """Hold the algebra against 20,000 nets that run, drawn anew each time (about half an hour)."""
+    install(session, ".[tests]")
+    session.run(
+        *("python", "-m", "pytest", "--numprocesses", "auto"),
+        *("tests/test_algebra.py", "tests/test_cost.py", "tests/test_memory.py"),
+        *("tests/test_reach.py", "tests/test_behaviour.py", *session.posargs),
+        env={"HYPOTHESIS_PROFILE": "nightly"},
+    )
+
+
+@nox.session
+def onnx(session: nox.Session) -> None:
+    """Export nets to ONNX and compare them with eager torch."""
+    install(session, ".[tests,onnx]")
+    session.run("python", "-m", "pytest", "tests/test_export.py", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and format with ruff."""
     session.install("--constraint", "constraints.txt", "ruff")

@@ -23,7 +23,7 @@ torch.set_num_threads(1)
 COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("dev", max_examples=50, **COMMON)
 settings.register_profile("ci", max_examples=50, derandomize=True, **COMMON)
-settings.register_profile("nightly", max_examples=2000, **COMMON)
+settings.register_profile("nightly", max_examples=5000, **COMMON)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
 
 TINY = """

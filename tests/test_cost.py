@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -13,11 +15,13 @@ from tests.strategies import legal_sizes, specs
 from unet import SPECS, Refusal, UNet, UNetSpec, algebra
 from unet.cost import COUNTERS, DEVIATIONS, Deviation, count_with_fvcore
 from unet.model import convolutions
+from unet.paddings import PADDINGS
+from unet.skips import SKIPS
+from unet.upsampling import UPSAMPLINGS
 
 IMAGE = torch.zeros(1, 4, 10, 10)
 
 
-@settings(max_examples=25)
 @given(st.data(), specs(deepest=3))
 def test_fvcore_and_half_of_torch_are_the_algebra(data: st.DataObject, spec: UNetSpec) -> None:
     """To the unit, for any spec and any legal height and width."""
@@ -26,6 +30,42 @@ def test_fvcore_and_half_of_torch_are_the_algebra(data: st.DataObject, spec: UNe
     macs = algebra.cost(spec, height, width).macs
     assert COUNTERS["fvcore"](net, image) == macs
     assert COUNTERS["torch"](net, image) == 2 * macs
+
+
+@pytest.mark.parametrize("depth", range(1, 6))
+@pytest.mark.parametrize("padding", PADDINGS)
+def test_every_combination_at_every_depth(padding: str, depth: int) -> None:
+    """All skips and upsamplings: MACs = fvcore = half of torch, parameters, on H unlike W."""
+    for skip, upsampling in itertools.product(SKIPS, UPSAMPLINGS):
+        spec = UNetSpec(
+            padding=padding, skip=skip, upsampling=upsampling, depth=depth, base_channels=1
+        )
+        law = algebra.size_law(spec)
+        height, width = law.smallest + law.step, law.smallest
+        net, image = UNet(spec), torch.zeros(1, 1, height, width)
+        cost = algebra.cost(spec, height, width)
+        assert COUNTERS["torch"](net, image) == 2 * cost.macs
+        assert COUNTERS["fvcore"](net, image) == cost.macs
+        assert sum(parameter.numel() for parameter in net.parameters()) == cost.parameters
+
+
+def bias_adds(net: nn.Module, image: torch.Tensor) -> int:
+    """One for each value that a convolution with a bias returns."""
+    found = []
+    for layer in convolutions(net).values():
+        if layer.bias is not None:
+            layer.register_forward_hook(lambda _layer, _inputs, out: found.append(out.numel()))
+    net(image)
+    return sum(found)
+
+
+@given(st.data(), specs(deepest=3))
+def test_bias_additions_are_those_of_the_net(data: st.DataObject, spec: UNetSpec) -> None:
+    """Counted at every convolution that has a bias."""
+    height, width = (data.draw(legal_sizes(spec)) for _ in range(2))
+    with torch.device("meta"):
+        net, image = UNet(spec).eval(), torch.zeros(1, spec.in_channels, height, width)
+    assert bias_adds(net, image) == algebra.cost(spec, height, width).bias_adds
 
 
 def torchinfo_expected(spec: UNetSpec, side: int) -> int:

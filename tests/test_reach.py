@@ -57,7 +57,7 @@ def seen_by(spec: UNetSpec, side: int, pixels: list[int]) -> npt.NDArray[np.bool
     return torch.stack(rows).numpy()
 
 
-@settings(max_examples=30)
+@settings(max_examples=settings.default.max_examples // 2)
 @given(st.data(), specs(deepest=2))
 def test_the_gradient_reaches_just_what_the_algebra_says(
     data: st.DataObject, spec: UNetSpec
