@@ -28,7 +28,7 @@ MAP = {
     },
     "unet.reach": {"unet.paddings", "unet.upsampling", "unet.spec", "unet.algebra"},
     "unet.memory": {
-        "unet.norms", "unet.paddings", "unet.skips", "unet.upsampling", "unet.spec", "unet.algebra",
+        "unet.norms", "unet.paddings", "unet.skips", "unet.spec", "unet.algebra",
     },
     "unet.model": {
         "unet.refusal", "unet.paddings", "unet.skips", "unet.upsampling", "unet.norms",

@@ -7,6 +7,7 @@ allocator rounds up. A batch of n takes n times as much, but for the few statist
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, final
 
 from unet import algebra
@@ -14,7 +15,6 @@ from unet.norms import NORMS
 from unet.paddings import PADDINGS
 from unet.skips import SKIPS
 from unet.spec import UNetSpec
-from unet.upsampling import UPSAMPLINGS
 
 FLOAT: Final = 4
 INDEX: Final = 8
@@ -111,36 +111,24 @@ def _peak(spec: UNetSpec, steps: list[_Step]) -> int:
     """What is alive when most is: the image, the waiting skips, and what one layer holds.
 
     A block's caller holds its input until it returns, and a convolution's result lives until
-    its ReLU has returned another.
+    its ReLU has returned another. Poolings, upsamplings and joins hold less than the block
+    beside them, so that only the 3x3 convolutions and the logits need a look.
     """
     uses_skip = SKIPS[spec.skip].uses_skip
-    image = most = steps[0].values
+    image = steps[0].values
+    most = entered = 0
     waiting: list[int] = []
-    source, entered = steps[0], 0
-    for step in steps[1:]:
-        held = image + sum(waiting)
-        match step.layer.operation:
-            case "convolution":
-                if source.layer.operation == "convolution":
-                    held += entered + source.values
-                else:
-                    entered = 0 if source is steps[0] else source.values
-                    held += entered
-                held += step.values + max(source.values_with_border(spec), step.values)
-            case "pooling":
-                held += source.values + step.values
-                waiting += [source.values] * uses_skip
-            case "upsampling":
-                rule = UPSAMPLINGS[spec.upsampling]
-                between = rule.between(step.layer.channels, source.pixels)
-                held += step.values + max(source.values + between, step.values * spec.up_relu)
-            case "crop":
-                continue
-            case "join":
-                held += (source.values + step.values) * uses_skip
-                waiting = waiting[:-1]
-            case "head":
-                held += source.values + step.values
-        most = max(most, held)
-        source = step
-    return FLOAT * most
+    for source, step in pairwise(step for step in steps if step.layer.operation != "crop"):
+        if step.layer.operation == "pooling":
+            waiting.append(source.values * uses_skip)
+        elif step.layer.operation == "join":
+            waiting.pop()
+        elif step.layer.operation == "convolution":
+            if source.layer.operation == "convolution":
+                held = entered + source.values
+            else:
+                held = entered = source.values * (source is not steps[0])
+            beside = max(step.values, source.values_with_border(spec))
+            most = max(most, sum(waiting) + held + beside + step.values)
+    logits = steps[-2].values + steps[-1].values
+    return FLOAT * (image + max(most, logits))

@@ -43,10 +43,6 @@ class Upsampling(ABC):
         """Additions of a bias for an input of H * W = `pixels`."""
 
     @abstractmethod
-    def between(self, out_channels: int, pixels: int) -> int:
-        """Values of the map between its two steps for an input of `pixels`; 0 if it has one."""
-
-    @abstractmethod
     def build(self, in_channels: int, out_channels: int) -> nn.Module:
         """The layer itself."""
 
@@ -69,10 +65,6 @@ class Transposed(Upsampling):
     @override
     def bias_adds(self, out_channels: int, pixels: int) -> int:
         return out_channels * 4 * pixels
-
-    @override
-    def between(self, out_channels: int, pixels: int) -> int:
-        return 0
 
     @override
     def build(self, in_channels: int, out_channels: int) -> nn.Module:
@@ -107,10 +99,6 @@ class Resized(Upsampling):
         return out_channels * pixels
 
     @override
-    def between(self, out_channels: int, pixels: int) -> int:
-        return out_channels * pixels
-
-    @override
     def build(self, in_channels: int, out_channels: int) -> nn.Module:
         from torch import nn
 
@@ -141,10 +129,6 @@ class PixelShuffle(Upsampling):
 
     @override
     def bias_adds(self, out_channels: int, pixels: int) -> int:
-        return out_channels * 4 * pixels
-
-    @override
-    def between(self, out_channels: int, pixels: int) -> int:
         return out_channels * 4 * pixels
 
     @override
