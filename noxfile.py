@@ -46,6 +46,15 @@ def onnx(session: nox.Session) -> None:
 
 
 @nox.session
+def mutation(session: nox.Session) -> None:
+    """Change the algebra in a thousand places and list the changes that no test finds (an hour)."""
+    install(session, ".[tests]")
+    session.install("--constraint", "constraints.txt", "mutmut")
+    session.run("mutmut", "run", *session.posargs, env={"HYPOTHESIS_PROFILE": "mutation"})
+    session.run("mutmut", "results")
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and format with ruff."""
     session.install("--constraint", "constraints.txt", "ruff")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from ablations.cell import Cell
 from ablations.plan import Plan, read_plan
@@ -24,6 +24,10 @@ COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("dev", max_examples=50, **COMMON)
 settings.register_profile("ci", max_examples=50, derandomize=True, **COMMON)
 settings.register_profile("nightly", max_examples=5000, **COMMON)
+# A mutant is killed by the first failing example, however large.
+settings.register_profile(
+    "mutation", max_examples=50, derandomize=True, phases=[Phase.explicit, Phase.generate], **COMMON
+)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
 
 TINY = """

@@ -54,6 +54,23 @@ def test_release_joins_192_channels_at_the_top() -> None:
     assert joins["head"] == (2, 388, 388)
 
 
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize("depth", range(1, 6))
+def test_crops_take_equally_from_both_ends(padding: str, depth: int) -> None:
+    """Every cut is even, and takes the skip to the upsampled map's side; nothing if padded."""
+    spec = UNetSpec(padding=padding, depth=depth)
+    size = algebra.size_law(spec).smallest + algebra.size_law(spec).step
+    sides = {m.layer.name: m.vertical.size for m in algebra.trace(spec, size, size)}
+    crops = algebra.crops(spec, size)
+    assert [crop.level for crop in crops] == list(reversed(range(depth)))
+    for crop in crops:
+        assert crop.before == sides[f"contracting.{crop.level}.conv2"]
+        assert crop.after == sides[f"upsampling.{crop.level}"]
+        assert (crop.before - crop.after) % 2 == 0
+        assert (crop.before == crop.after) == (padding != "valid")
+    assert algebra.crops(dataclasses.replace(spec, skip="none"), size) == []
+
+
 @given(specs())
 def test_skip_and_upsampled_map_lie_on_one_grid(spec: UNetSpec) -> None:
     """At every join both sides have the same size, step and offset in input pixels."""
@@ -150,6 +167,9 @@ def test_a_table_stands_for_every_height_and_width() -> None:
         law, table = algebra.size_law(spec), algebra.size_table(spec, 700)
         outputs = [law.output(size) if law.is_legal(size) else 0 for size in range(701)]
         assert table.tolist() == outputs
+        assert np.issubdtype(table.dtype, np.integer)
+        for largest in range(660, 701):
+            assert algebra.size_table(spec, largest).tolist() == outputs[: largest + 1]
         legal = table > 0
         assert int(np.logical_and.outer(legal, legal).sum()) == len(law.sizes(700)) ** 2
 
@@ -246,4 +266,5 @@ def test_sizes_lists_the_papers_inputs() -> None:
     """188, 204, 220, ... as the paper's net needs them."""
     law = algebra.size_law(PAPER)
     assert list(law.sizes(220)) == [188, 204, 220]
+    assert list(law.sizes(219)) == [188, 204]
     assert list(algebra.size_law(TUTORIAL).sizes(48)) == [16, 32, 48]

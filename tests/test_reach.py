@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tests.strategies import specs
-from unet import PAPER, UNet, UNetSpec, algebra
+from unet import PAPER, UNet, UNetSpec, algebra, model
 from unet.paddings import PADDINGS
 from unet.reach import padding_ring, reaches, receptive_field
+from unet.skips import center_crop
 from unet.upsampling import UPSAMPLINGS
 
 SAME = [name for name, padding in PADDINGS.items() if not padding.loss]
@@ -64,13 +65,52 @@ def test_the_gradient_reaches_just_what_the_algebra_says(
 ) -> None:
     """Its support is the predicted box, for any output pixel of any spec, borders included."""
     law = algebra.size_law(spec)
-    side = law.smallest + law.step * data.draw(st.integers(0, 6))
+    side = law.smallest + law.step * data.draw(st.integers(0, 12))
     *_, reach = reaches(spec, side)
     pixels = data.draw(st.lists(st.integers(0, law.output(side) - 1), min_size=1, max_size=4))
     for pixel, seen in zip(pixels, seen_by(spec, side, pixels), strict=True):
         expected = np.zeros(side, dtype=bool)
         expected[np.arange(reach.first[pixel], reach.last[pixel] + 1) % side] = True
         np.testing.assert_array_equal(seen, expected)
+
+
+@settings(max_examples=settings.default.max_examples // 2)
+@given(st.data(), specs(deepest=2))
+def test_every_layer_sees_what_the_algebra_says(data: st.DataObject, spec: UNetSpec) -> None:
+    """Each convolution, upsampling, crop and join, at a random sample of its map."""
+    law = algebra.size_law(spec)
+    side = law.smallest + law.step * data.draw(st.integers(0, 12))
+    net, seen = open_net(spec), {}
+    for name, module in net.named_modules():
+        module.register_forward_hook(
+            lambda _module, _inputs, out, name=name: seen.update({name: out})
+        )
+    for level, block in enumerate(net.expansive):
+        block.register_forward_pre_hook(
+            lambda _block, inputs, level=level: seen.update({f"join.{level}": inputs[0]})
+        )
+    levels = iter(reversed(range(spec.depth)))
+
+    def crop(x: torch.Tensor, height: int, width: int) -> torch.Tensor:
+        return seen.setdefault(f"crop.{next(levels)}", center_crop(x, height, width))
+
+    image = torch.rand(1, spec.in_channels, side, side, dtype=torch.float64, requires_grad=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nn.functional, "max_pool2d", nn.functional.avg_pool2d)
+        patch.setattr(model, "center_crop", crop)
+        net(image)
+    for layer, reach in zip(algebra.layers(spec), reaches(spec, side), strict=True):
+        if layer.name not in seen:
+            assert layer.operation in ("input", "pooling")
+            continue
+        place = data.draw(st.integers(0, len(reach.first) - 1))
+        sample = seen[layer.name][0, -1, place, place]
+        (gradient,) = torch.autograd.grad(sample, image, retain_graph=True)
+        expected = np.zeros(side, dtype=bool)
+        expected[np.arange(reach.first[place], reach.last[place] + 1) % side] = True
+        rows = (gradient != 0).any(dim=1)[0].any(dim=1).numpy()
+        np.testing.assert_array_equal(rows, expected, err_msg=layer.name)
+    assert {"head", "upsampling.0", "join.0", "contracting.0.conv1"} <= set(seen)
 
 
 def test_the_papers_receptive_field() -> None:

@@ -84,3 +84,12 @@ def test_a_whole_number_dropout_is_the_same_spec() -> None:
 def test_every_choice_has_a_summary(table: dict[str, object]) -> None:
     """Reports and help texts are made from the tables."""
     assert all(getattr(entry, "summary", "") for entry in table.values())
+
+
+def test_plain_data_becomes_a_spec() -> None:
+    """Lists are tuples; a field that there is not is named, with those that there are."""
+    spec = spec_with(PAPER, {"up_keeps_channels": [0, 2], "depth": 3})
+    assert (spec.up_keeps_channels, spec.depth) == ((0, 2), 3)
+    with pytest.raises(Refusal, match=r"'dept' is not .* in_channels, num_classes, ") as caught:
+        spec_with(PAPER, {"dept": 3})
+    assert caught.value.field == "dept"

@@ -101,8 +101,6 @@ def _kept(spec: UNetSpec, steps: list[_Step]) -> int:
                 counted = spec.up_relu
             case "join":
                 counted = counted and not SKIPS[spec.skip].uses_skip
-            case "crop":
-                continue
         source = step
     return FLOAT * values + INDEX * indices
 

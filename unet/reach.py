@@ -44,8 +44,7 @@ class Reach:
     def convolved(self, spec: UNetSpec, side: int) -> Reach:
         """After a 3-tap convolution; `side` is that of the input image."""
         if PADDINGS[spec.padding].loss:
-            any_padded = self.padded[:-2] | self.padded[1:-1] | self.padded[2:]
-            return Reach(self.first[:-2], self.last[2:], any_padded)
+            return Reach(self.first[:-2], self.last[2:], self.padded[1:-1])
         # Zeros see nothing, and the pixels that mirroring and repeating bring back are in the
         # window already; only wrapping around brings in others.
         wrap = spec.padding == "circular"
