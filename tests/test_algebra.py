@@ -41,6 +41,29 @@ def test_figure_1_map_by_map() -> None:
     assert [(m.layer.name, m.shape[1], m.shape[0]) for m in maps] == FIGURE_1
 
 
+def test_every_layer_says_what_it_is() -> None:
+    """Names, operations and levels as the model's modules have them; whole numbers throughout."""
+    for spec in SPECS.values():
+        for step in algebra.layers(spec):
+            name, *rest = step.name.split(".")
+            level = next((int(part) for part in rest if part.isdigit()), None)
+            assert (step.operation, step.level) == {
+                "input": ("input", 0),
+                "contracting": ("convolution", level),
+                "pool": ("pooling", level),
+                "bottleneck": ("convolution", spec.depth),
+                "upsampling": ("upsampling", level),
+                "crop": ("crop", level),
+                "join": ("join", level),
+                "expansive": ("convolution", level),
+                "head": ("head", 0),
+            }[name]
+            if name == "crop":
+                assert step.channels == spec.channels(step.level)
+        smallest = algebra.size_law(spec).smallest
+        assert all(type(side) is int for side in algebra.sides(spec, smallest))
+
+
 def test_the_paper_has_23_convolutional_layers() -> None:
     """Section 2 counts 23, up-convolutions and head included."""
     operations = Counter(layer.operation for layer in algebra.layers(PAPER))

@@ -74,10 +74,14 @@ def test_the_gradient_reaches_just_what_the_algebra_says(
         np.testing.assert_array_equal(seen, expected)
 
 
-@settings(max_examples=settings.default.max_examples // 2)
-@given(st.data(), specs(deepest=2))
-def test_every_layer_sees_what_the_algebra_says(data: st.DataObject, spec: UNetSpec) -> None:
+@pytest.mark.parametrize("padding", ["valid", "reflect", "circular"])
+@settings(max_examples=settings.default.max_examples // 4)
+@given(data=st.data(), spec=specs(deepest=2))
+def test_every_layer_sees_what_the_algebra_says(
+    padding: str, data: st.DataObject, spec: UNetSpec
+) -> None:
     """Each convolution, upsampling, crop and join, at a random sample of its map."""
+    spec = dataclasses.replace(spec, padding=padding)
     law = algebra.size_law(spec)
     side = law.smallest + law.step * data.draw(st.integers(0, 12))
     net, seen = open_net(spec), {}

@@ -74,14 +74,6 @@ class Reach:
         window = slice(start, start + size)
         return Reach(self.first[window], self.last[window], self.padded[window])
 
-    def joined(self, other: Reach) -> Reach:
-        """After concatenation or addition of two maps of one size."""
-        return Reach(
-            np.minimum(self.first, other.first),
-            np.maximum(self.last, other.last),
-            self.padded | other.padded,
-        )
-
 
 def reaches(spec: UNetSpec, side: int) -> Iterator[Reach]:
     """The reach of every layer of `algebra.layers(spec)`, for an input of `side`.
@@ -92,7 +84,6 @@ def reaches(spec: UNetSpec, side: int) -> Iterator[Reach]:
     pixels = np.arange(side)
     reach = Reach(pixels, pixels, np.zeros(side, dtype=bool))
     skips: dict[int, Reach] = {}
-    cropped: Reach | None = None
     for layer in algebra.layers(spec):
         match layer.operation:
             case "pooling":
@@ -103,11 +94,9 @@ def reaches(spec: UNetSpec, side: int) -> Iterator[Reach]:
             case "upsampling":
                 reach = reach.upsampled(spec)
             case "crop":
-                cropped = skips[layer.level].cropped(len(reach.first))
-                yield cropped
+                yield skips[layer.level].cropped(len(reach.first))
                 continue
-            case "join" if cropped is not None:
-                reach = reach.joined(cropped)
+        # At a join what comes up sees all that the skip sees, so nothing is added.
         yield reach
 
 
