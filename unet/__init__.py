@@ -9,14 +9,30 @@ from unet.spec import PAPER, RELEASE, SPECS, TUTORIAL, UNetSpec
 
 if TYPE_CHECKING:
     from unet.model import UNet
+    from unet.testing import UnsoundUNetError, check_unet, parametrize_with_checks
 
-__all__ = ["PAPER", "RELEASE", "SPECS", "TUTORIAL", "Refusal", "UNet", "UNetSpec"]
+__all__ = [
+    "PAPER",
+    "RELEASE",
+    "SPECS",
+    "TUTORIAL",
+    "Refusal",
+    "UNet",
+    "UNetSpec",
+    "UnsoundUNetError",
+    "check_unet",
+    "parametrize_with_checks",
+]
 
 
 def __getattr__(name: str) -> object:
-    # UNet needs torch, which takes seconds to import; the sizes and costs do not.
+    # These need torch, which takes seconds to import; the sizes and costs do not.
     if name == "UNet":
         from unet.model import UNet
 
         return UNet
+    if name in ("UnsoundUNetError", "check_unet", "parametrize_with_checks"):
+        from unet import testing
+
+        return getattr(testing, name)
     raise AttributeError(f"module 'unet' has no attribute {name!r}")

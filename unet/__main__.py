@@ -1,11 +1,12 @@
-"""The command `unet`: sizes, feature maps and costs of a U-Net, without running one."""
+"""The command `unet`: sizes, feature maps and costs of a U-Net, and whether any is sound."""
 
 from __future__ import annotations
 
 import json
 import re
+import sys
 import tomllib
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -104,6 +105,84 @@ def counters(
         for tool, says in count_with_all(chosen, height, width).items()
     ]
     show(rows, as_json)
+
+
+@app.command()
+def verify(  # noqa: PLR0913, PLR0917  # one argument for each option, as typer reads them
+    targets: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TARGET...",
+            help="package.module:Factory, file.py:Factory, or a call: file.py:UNet(channels=3).",
+        ),
+    ],
+    in_channels: Annotated[
+        int | None, typer.Option(min=1, help="Channels of its images; found out if not given.")
+    ] = None,
+    claim: Annotated[
+        list[str],
+        typer.Option(metavar="NAME=VALUE", help="What must be so: padding=valid; repeatable."),
+    ] = [],  # noqa: B006
+    profile: Annotated[
+        str, typer.Option(help="sound: free of defects. paper: Ronneberger et al. 2015 exactly.")
+    ] = "sound",
+    as_json: Json = False,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds for each target.")] = 120,
+    memory_limit: Annotated[
+        float, typer.Option("--memory", min=0.5, help="GiB for each target.")
+    ] = 12,
+) -> None:
+    """Verify any U-Net: name what it is, and find what is wrong with it.
+
+    Loading a target runs its code, in a process of its own with limits, but not in a sandbox.
+    Exit code 0: all are sound; 1: one is defective; 2: one could not be loaded or run.
+    """
+    from unet.subject import GIB, Limits, Request, read_target, reports
+
+    require_choice("profile", profile, ("sound", "paper"))
+    claims = dict(read_claim(text) for text in claim)
+    chosen = [read_target(text) for text in targets]
+    request = Request(
+        in_channels=in_channels,
+        claims=claims,
+        profile=profile,
+        limits=Limits(seconds=timeout, memory=memory_limit * GIB),
+    )
+    found = []
+    for report in reports(chosen, request):
+        found.append(report)
+        if not as_json:
+            show_report(report)
+    if as_json:
+        print(json.dumps(found))
+    verdicts = {report["verdict"] for report in found}
+    raise typer.Exit(2 if "error" in verdicts else 1 if "defective" in verdicts else 0)
+
+
+def read_claim(text: str) -> tuple[str, str]:
+    """A claim's name and value."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip() or not value.strip():
+        raise Refusal(f"--claim {text!r} is not NAME=VALUE, for example padding=valid")
+    return name.strip(), value.strip()
+
+
+def show_report(report: dict[str, Any]) -> None:
+    """One subject for people: the verdict, what it is, and all that did not pass."""
+    if report["verdict"] == "error":
+        print(f"error: {report['subject']}: {report['error']}", file=sys.stderr)
+        return
+    from unet.verify import Result, explain
+
+    print(f"{report['subject']}: {report['verdict']}")
+    inferred = report["inferred"]
+    print("  " + ", ".join(f"{name} {value}" for name, value in inferred.items()))
+    results = [Result(**result) for result in report["results"]]
+    for result in results:
+        if result.status != "pass":
+            print("  " + explain(result).replace("\n", "\n  "))
+    held = sum(result.status == "pass" for result in results)
+    print(f"  {held} checks hold")
 
 
 def describe(feature_map: algebra.FeatureMap) -> dict[str, object]:

@@ -1,0 +1,204 @@
+"""Targets are read, loaded and verified in processes of their own, whatever they do."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import unet.__main__ as unet_command
+from unet import Refusal
+from unet.subject import GIB, Limits, Request, load, read_target, reports
+
+NETS = """
+import ctypes, os, sys, time
+import torch
+from torch import nn
+
+class Mine(nn.Module):
+    def __init__(self, channels=3, classes=2):
+        super().__init__()
+        self.down = nn.Sequential(nn.Conv2d(channels, 4, 3, padding=1), nn.ReLU())
+        self.deep = nn.Sequential(nn.Conv2d(4, 8, 3, padding=1), nn.ReLU())
+        self.up = nn.ConvTranspose2d(8, 4, 2, 2)
+        self.out = nn.Sequential(nn.Conv2d(8, 4, 3, padding=1), nn.ReLU())
+        self.head = nn.Conv2d(4, classes, 1)
+
+    def forward(self, x):
+        skip = self.down(x)
+        deep = self.deep(nn.functional.max_pool2d(skip, 2))
+        return self.head(self.out(torch.cat([skip, self.up(deep)], 1)))
+
+class Bare(Mine):
+    def __init__(self):
+        super().__init__()
+        self.down[1] = nn.Identity()
+
+class Needs(Mine):
+    def __init__(self, channels):
+        super().__init__(channels)
+
+class Exits(Mine):
+    def __init__(self):
+        os._exit(3)
+
+class Hangs(Mine):
+    def __init__(self):
+        time.sleep(600)
+
+class Crashes(Mine):
+    def __init__(self):
+        ctypes.string_at(0)
+
+class Eats(Mine):
+    def __init__(self):
+        self.kept = [bytearray(2**30) for _ in range(64)]
+
+class Forks(Mine):
+    def __init__(self):
+        super().__init__()
+        os.fork()
+
+class Shouts(Mine):
+    def forward(self, x):
+        print("x" * 1_000_000)
+        return super().forward(x)
+
+class Mute(Mine):
+    def __init__(self):
+        class Odd(Exception):
+            def __str__(self):
+                raise ValueError
+        raise Odd
+
+class Unprintable(Mine):
+    def __repr__(self):
+        raise ValueError
+
+class Odd(Mine):
+    def forward(self, x):
+        return {"logits": object()}
+
+number = 3
+"""
+
+
+@pytest.fixture(scope="module")
+def nets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of nets, most of them hostile."""
+    path = tmp_path_factory.mktemp("subjects") / "nets.py"
+    path.write_text(NETS)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("nets.py", "is not package.module:Factory"),
+        ("nets.py:", "is not package.module:Factory"),
+        ("nets.py:UNet(", "is not package.module:Factory"),
+        ("nets.py:UNet(x)", "arguments must be literals"),
+        ("nets.py:UNet()()", "is not package.module:Factory"),
+    ],
+)
+def test_a_target_that_cannot_be_read_is_refused(text: str, message: str) -> None:
+    """With the way it is written."""
+    with pytest.raises(Refusal, match=message):
+        read_target(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Mine(4, bands=2)", "cannot be called so"),
+        ("Needs", "missing a required argument: 'channels'"),
+        ("Missing", "has no Missing; its nets are Mine, Bare"),
+        ("number", "is a int, not a net or a factory of one"),
+    ],
+)
+def test_what_cannot_be_loaded_is_named(nets: Path, name: str, message: str) -> None:
+    """In one line, with what there is."""
+    with pytest.raises(Refusal, match=message):
+        load(read_target(f"{nets}:{name}"))
+
+
+def test_files_modules_and_calls_are_loaded(nets: Path) -> None:
+    """A class, a call with arguments, a module's own."""
+    assert type(load(read_target(f"{nets}:Mine"))).__name__ == "Mine"
+    assert load(read_target(f"{nets}:Mine(1, classes=5)")).head.out_channels == 5  # type: ignore[union-attr]
+    assert type(load(read_target("unet.model:UNet"))).__name__ == "UNet"
+    with pytest.raises(Refusal, match="there is no module no_such_module"):
+        load(read_target("no_such_module:UNet"))
+    with pytest.raises(Refusal, match=r"there is no file missing\.py"):
+        load(read_target("missing.py:UNet"))
+
+
+def test_no_subject_takes_the_tool_down(nets: Path) -> None:
+    """Each gets its line, and the next one is verified."""
+    expected = {
+        "Exits": "its process exited with code 3",
+        "Hangs": "did not finish within 20 s",
+        "Crashes": "was ended by SIGSEGV",
+        "Eats": "MemoryError",
+        "Mute": "Odd",
+        "Odd": "the net ran on no image",
+        "Forks": None,
+        "Shouts": None,
+        "Unprintable": None,
+        "Mine": None,
+    }
+    targets = [read_target(f"{nets}:{name}") for name in expected]
+    request = Request(limits=Limits(seconds=20, memory=4 * GIB))
+    for (name, error), report in zip(expected.items(), reports(targets, request), strict=True):
+        assert report["verdict"] == ("sound" if error is None else "error"), (name, report)
+        assert (error or "") in report.get("error", ""), name
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "shown"),
+    [
+        (["{}:Mine"], 0, "sound"),
+        (["{}:Bare", "{}:Mine"], 1, "no activation between down.0 (3x3, 3 -> 4 channels)"),
+        (["{}:Mine", "--claim", "padding=valid"], 1, "padding is claimed to be valid and is zeros"),
+        (["{}:Exits", "{}:Mine"], 2, "sound"),
+    ],
+)
+def test_the_command(nets: Path, words: list[str], code: int, shown: str) -> None:
+    """Exit code 0, 1 or 2, and what was found."""
+    found = CliRunner().invoke(unet_command.app, ["verify", *(w.format(nets) for w in words)])
+    assert found.exit_code == code
+    assert shown in found.stdout
+
+
+def test_the_commands_json(nets: Path) -> None:
+    """A list of subjects with verdict, what was inferred, and one result or more a check."""
+    found = CliRunner().invoke(unet_command.app, ["verify", f"{nets}:Mine", "--json"])
+    (report,) = json.loads(found.stdout)
+    assert report["verdict"] == "sound"
+    assert report["inferred"]["depth"] == 1
+    assert report["inferred"]["parameters"] == 842
+    assert {result["status"] for result in report["results"]} <= {"pass", "warn", "skip"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--claim", "padding"], "--claim 'padding' is not NAME=VALUE"),
+        (["--profile", "strict"], "profile 'strict' is not one of sound, paper"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    words: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With exit code 2."""
+    monkeypatch.setattr(sys, "argv", ["unet", "verify", "nets.py:Mine", *words])
+    with pytest.raises(SystemExit) as caught:
+        unet_command.main()
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,333 @@
+"""Where non-linearities stand, and where they must not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, final
+
+import torch
+
+from unet.anatomy import PADS, Anatomy, Conv, came_up, is_activation, plain
+from unet.checks.finding import Check, Finding, fail, warn
+from unet.examination import Examination
+from unet.tracing import Step, Value, trace
+
+
+@final
+@dataclass(frozen=True)
+class Way:
+    """How a convolution's result reaches the next ones: without an activation, or with one."""
+
+    bare: list[Conv]
+    upsampled: bool
+    activated: bool
+
+
+def way_onward(anatomy: Anatomy, conv: Conv) -> Way:
+    """The convolutions that read what `conv` made without an activation between."""
+    bare: list[Conv] = []
+    upsampled = activated = False
+    seen: set[int] = set()
+    ups = {step.index for step in anatomy.ups}
+    waiting = list(conv.output.users)
+    while waiting:
+        step = waiting.pop()
+        if step.index in seen or not step.outputs or not anatomy.is_live(step.output):
+            continue
+        seen.add(step.index)
+        if step.index in anatomy.conv_of:
+            bare.append(anatomy.conv_of[step.index])
+        elif is_activation(step):
+            activated = True
+        elif len(step.output.shape) > 2:
+            upsampled = upsampled or step.index in ups
+            waiting.extend(step.output.users)
+    return Way(sorted(bare, key=lambda c: c.step.index), upsampled, activated)
+
+
+def stands_in_upsampling(anatomy: Anatomy, conv: Conv) -> bool:
+    """Whether it upsamples, or convolves what was just upsampled and joined with nothing yet."""
+    ups = {step.index for step in anatomy.ups}
+    if conv.step.index in ups:
+        return True
+    value = conv.source
+    while value.made_by is not None and value.made_by.index not in anatomy.conv_of:
+        if value.made_by.index in ups:
+            return True
+        maps = {v.index: v for v in value.made_by.inputs if v.from_image}
+        if len(maps) != 1 or is_activation(value.made_by):
+            return False
+        (value,) = maps.values()
+    return value.made_by is not None and value.made_by.index in ups
+
+
+def convolutions_are_separated(x: Examination) -> Iterator[Finding]:
+    """Yield a finding for each convolution that another follows without an activation."""
+    anatomy = x.anatomy
+    outputs = {value.index for value in anatomy.trace.outputs}
+    bare: list[tuple[Conv, Conv]] = []
+    for conv in anatomy.convs:
+        plain_block = (
+            conv.is_spatial
+            and not conv.is_depthwise
+            and max(conv.stride) == 1
+            and not conv.transposed
+            and anatomy.is_live(conv.output)
+            and not any(
+                value.descends_from(conv.output) and is_head(anatomy, conv)
+                for value in anatomy.trace.outputs
+            )
+        )
+        if not plain_block or stands_in_upsampling(anatomy, conv) or conv.output.index in outputs:
+            continue
+        way = way_onward(anatomy, conv)
+        # One that only joins what comes up projects a skip; a shortcut may branch off before
+        # the activation.
+        projects = not came_up(conv.output) and all(came_up(c.source) for c in way.bare)
+        branches = [c for c in way.bare if c.is_spatial and max(c.stride) == 1]
+        following = branches if way.activated else way.bare
+        if way.upsampled or projects or not following or is_pre_activated(anatomy, conv):
+            continue
+        if min(following[0].kernel) < max(following[0].kernel) != min(conv.kernel):
+            continue
+        bare.append((conv, following[0]))
+    if bare:
+        first, then = bare[0]
+        yield fail(
+            f"no activation between {first.name} and {then.name}"
+            + (f", nor after {len(bare) - 1} other convolutions" if len(bare) > 1 else "")
+            + ": two convolutions in a row are one",
+            pairs=[(a.name, b.name) for a, b in bare],
+        )
+
+
+def is_head(anatomy: Anatomy, conv: Conv) -> bool:
+    """Whether nothing but pointwise steps stands between it and an output."""
+    waiting, ends = [conv.output], {v.index for v in anatomy.trace.outputs}
+    seen: set[int] = set()
+    while waiting:
+        value = waiting.pop()
+        if value.index in ends:
+            return True
+        for step in value.users:
+            if step.index not in seen and step.index not in anatomy.conv_of:
+                seen.add(step.index)
+                maps = {v.index for v in step.inputs if v.from_image}
+                if len(maps) == 1:
+                    waiting.extend(step.outputs)
+    return False
+
+
+def is_pre_activated(anatomy: Anatomy, conv: Conv) -> bool:
+    """Whether an activation stands before it, and after it only a residual addition."""
+    value = conv.source
+    while value.made_by is not None and value.made_by.index not in anatomy.conv_of:
+        if is_activation(value.made_by):
+            break
+        maps = [v for v in value.made_by.inputs if v.from_image]
+        if len(maps) != 1 or plain(value.made_by.operation).startswith(("max_pool", "upsample")):
+            return False
+        value = maps[0]
+    else:
+        return False
+    value = conv.output
+    for _ in range(4):
+        if len(value.users) != 1:
+            return False
+        step = value.users[0]
+        if plain(step.operation) == "add" and len({v.index for v in step.inputs}) > 1:
+            # Only where the net activates before its convolutions is the sum left as it is.
+            return not any(is_activation(user) for user in step.output.users) or any(
+                plain(user.operation).startswith("native_") for user in step.output.users
+            )
+        value = step.output
+    return False
+
+
+def output_is_logits(x: Examination) -> Iterator[Finding]:
+    """Yield a finding for what follows the last convolution."""
+    anatomy = x.anatomy
+    names = [plain(step.operation) for step in anatomy.final_steps()]
+    squashed = [step for step in anatomy.final_steps() if is_final(step)]
+    for step in anatomy.final_steps():
+        name = plain(step.operation)
+        if name.startswith(("native_batch_norm", "native_group_norm", "cudnn_batch_norm")):
+            yield fail(
+                f"a norm ({name}) follows the last convolution: it fixes the mean of the "
+                f"logits over the image"
+            )
+            return
+    if len(squashed) > 1:
+        yield fail(
+            f"{len(squashed)} activations follow the last convolution, one upon the other: "
+            f"{', '.join(plain(step.operation).strip('_') for step in squashed)}",
+            activations=names,
+        )
+        return
+    for step in squashed:
+        yield from judge(step)
+    if dropped_out(x):
+        yield fail("dropout follows the last convolution: logits are set to zero in training")
+
+
+FINAL: Final = frozenset(
+    {
+        "relu", "leaky_relu", "_prelu_kernel", "elu", "gelu", "silu", "hardtanh", "clamp",
+        "clamp_min", "clamp_max", "sigmoid", "hardsigmoid", "tanh", "_softmax", "_log_softmax",
+        "softplus", "threshold", "log_sigmoid_forward", "argmax", "max", "round", "gt", "ge",
+        "mish", "hardswish", "celu", "sign",
+    }
+)  # fmt: skip
+
+
+def is_final(step: Step) -> bool:
+    """Whether the step bends, clips or decides logits."""
+    return plain(step.operation) in FINAL
+
+
+def judge(step: Step) -> Iterator[Finding]:
+    """What to say of one activation after the last convolution."""
+    name = plain(step.operation)
+    shape = step.output.shape
+    if name in ("argmax", "max", "round", "gt", "ge", "sign"):
+        yield fail(f"the output is a decision ({name}), which has no gradient")
+    elif name in ("_softmax", "_log_softmax"):
+        dim = int(step.settings["dim"]) % len(shape)
+        words = name.strip("_")
+        if dim != 1:
+            axis = "the images of a batch" if dim == 0 else f"axis {dim}, a side of the image"
+            yield fail(f"{words} runs over {axis}, not over the classes", dim=dim)
+        elif shape[1] == 1:
+            yield fail(f"{words} over a single class is the same everywhere")
+        else:
+            yield warn(
+                f"the output has gone through {words}: a loss on logits would apply it again"
+            )
+    elif name in ("sigmoid", "hardsigmoid", "tanh", "log_sigmoid_forward"):
+        if saturated(step):
+            yield fail(f"{name} is saturated: it hardly lets any gradient pass")
+        else:
+            yield warn(f"the output has gone through {name}: a loss on logits would apply it again")
+    else:
+        yield fail(f"{name} follows the last convolution: logits are clipped or bent")
+
+
+def saturated(step: Step) -> bool:
+    """Whether what it reads was multiplied by a large number."""
+    value = step.inputs[0]
+    while value.made_by is not None and value.made_by.operation != "convolution":
+        other = value.made_by.settings.get("other")
+        if plain(value.made_by.operation) in ("mul", "div") and isinstance(other, (int, float)):
+            factor = other if plain(value.made_by.operation) == "mul" else 1 / (other or 1)
+            if abs(factor) >= 20:
+                return True
+        maps = [v for v in value.made_by.inputs if v.from_image]
+        if not maps:
+            return False
+        value = maps[0]
+    return False
+
+
+def trace_in_training(x: Examination) -> Anatomy | None:
+    """The parts of the net in training mode; None where it does not run so."""
+    try:
+        with torch.enable_grad():
+            _, found = trace(x.copy().train(), x.image(x.oblong, batch=2).to(x.dtype))
+    except Exception:  # noqa: BLE001  # whatever a net may raise
+        return None
+    return Anatomy(found)
+
+
+def operations_in_training(x: Examination) -> list[str]:
+    """All operations of a pass in training mode."""
+    anatomy = trace_in_training(x)
+    return [] if anatomy is None else [step.operation for step in anatomy.trace.steps]
+
+
+def dropped_out(x: Examination) -> bool:
+    """Whether in training the main output has been through dropout after its last convolution."""
+    anatomy = trace_in_training(x)
+    if anatomy is None:
+        return False
+    for step in anatomy.final_steps():
+        masks = [v.made_by.operation for v in step.inputs if v.made_by and not v.from_image]
+        if step.operation.startswith(("native_dropout", "bernoulli")) or any(
+            name in ("bernoulli_", "bernoulli", "div_") for name in masks
+        ):
+            return True
+    return False
+
+
+def padding_kind(anatomy: Anatomy, conv: Conv) -> str:
+    """How the border of what it reads is treated."""
+    wanted = tuple(d * (k - 1) // 2 for k, d in zip(conv.kernel, conv.dilation, strict=True))
+    if all(p > 0 for p, w in zip(conv.padding, wanted, strict=True) if w):
+        return "zeros"
+    value = conv.source
+    while value.made_by is not None and value.made_by.index not in anatomy.conv_of:
+        step = value.made_by
+        if step.operation in PADS and (step.operation != "copy_" or is_border(step, value)):
+            source = step.inputs[0]
+            grown = [a - b for a, b in zip(value.shape[2:], source.shape[2:], strict=False)]
+            if step.operation == "copy_" or grown == [2 * w for w in wanted]:
+                return PADS[step.operation]
+            return "valid"
+        maps = [v for v in step.inputs if v.from_image]
+        if len(maps) != 1:
+            break
+        value = maps[0]
+    return "valid"
+
+
+def is_border(step: Step, value: Value) -> bool:
+    """Whether a copy went into a larger map."""
+    return step.outputs[0].shape != value.shape
+
+
+def padding_is_of_one_kind(x: Examination) -> Iterator[Finding]:
+    """Yield a finding if some convolutions of the blocks pad otherwise than the others."""
+    kinds: dict[str, list[Conv]] = {}
+    beside: list[tuple[str, Conv]] = []
+    for conv in x.anatomy.convs:
+        ordinary = conv.is_spatial and max(conv.stride) == 1 and not conv.transposed
+        if not ordinary or not all(k % 2 for k in conv.kernel):
+            continue
+        kind = padding_kind(x.anatomy, conv)
+        if stands_in_upsampling(x.anatomy, conv):
+            # It must keep its size even in a net that pads nowhere else.
+            beside.append((kind, conv))
+        else:
+            kinds.setdefault(kind, []).append(conv)
+    if kinds and "valid" not in kinds:
+        for kind, conv in beside:
+            kinds.setdefault(kind, []).append(conv)
+    if len(kinds) > 1:
+        few = min(kinds, key=lambda kind: len(kinds[kind]))
+        counts = ", ".join(f"{len(convs)} {kind}" for kind, convs in kinds.items())
+        yield fail(
+            f"{kinds[few][0].name} has padding {few!r} and others not: {counts}",
+            kinds={kind: [conv.name for conv in convs] for kind, convs in kinds.items()},
+        )
+
+
+CHECKS: Final[Mapping[str, Check]] = {
+    "convolutions_are_separated_by_activations": Check(
+        title="An activation stands between the convolutions of a block, and after the last.",
+        harm="Two convolutions without one are a single one: the net is shallower than it looks.",
+        cause="A ReLU forgotten in one place of a block.",
+        run=convolutions_are_separated,
+    ),
+    "output_is_logits": Check(
+        title="Nothing bends, clips or normalises the logits.",
+        harm="Losses that expect logits get something else; clipped values have no gradient.",
+        cause="The last block is reused as the head, or a softmax runs over the wrong axis.",
+        run=output_is_logits,
+    ),
+    "padding_is_of_one_kind": Check(
+        title="All convolutions of the blocks treat the border in one way.",
+        harm="Sizes come out right by luck, and the border is treated differently by level.",
+        cause="padding=1 forgotten, or added, in one place.",
+        run=padding_is_of_one_kind,
+    ),
+}

@@ -1,0 +1,380 @@
+"""Where maps lie when they meet, and where the output lies."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from unet.anatomy import Anatomy, apart, plain
+from unet.checks.activations import padding_kind
+from unet.checks.behaviour import UNSTEADY
+from unet.checks.finding import Check, Finding, fail, skip, warn
+from unet.checks.sizes import in_words
+from unet.examination import Examination, WithoutImageStatistics, attempt, difference
+from unet.tracing import Value
+
+DOWN_AND_RIGHT: Final = (("above", "below"), ("left of", "right of"), ("before", "behind"))
+
+
+def misplaced(one: Value, other: Value) -> tuple[str, float] | None:
+    """How `one` lies to `other`, in words and in pixels; None if they agree or are unknown."""
+    worst, words = 0.0, ""
+    for a, b, samples in apart(one, other):
+        if a.origin != b.origin:
+            return "with rows for columns", float("inf")
+        if a.step * b.step < 0:
+            return "the wrong way round", float("inf")
+        if abs(samples) <= 1e-6:
+            continue
+        before, behind = DOWN_AND_RIGHT[min(a.origin, 2)]
+        side = before if samples * a.step > 0 else behind
+        stretched = abs(a.step - b.step) > 1e-6 * abs(a.step)
+        words += f"{' and ' if words else ''}{abs(samples):.3g} px {side}"
+        words += " at its end, as one of them was resized," if stretched else ""
+        worst = max(worst, abs(samples))
+    return (words, worst) if words else None
+
+
+def joins_are_aligned(x: Examination) -> Iterator[Finding]:
+    """Yield a finding for every join whose sides lie a pixel or more apart."""
+    for step in x.anatomy.trace.of("repeat"):
+        source = step.inputs[0]
+        tiled = [n for n, place in zip(source.shape, source.places, strict=True) if place]
+        if tiled and list(step.output.shape[-len(tiled) :]) != tiled and min(tiled) > 1:
+            yield fail(
+                f"a map of {in_words(tuple(tiled))} is laid side by side with itself, to "
+                f"{in_words(step.output.shape[-len(tiled) :])}, where it should be enlarged"
+            )
+            return
+    seen: set[int] = set()
+    for sides, anatomy in {x.sides: x.anatomy, **x.at_other_sizes}.items():
+        legal = sides in (x.sides, x.oblong)
+        for join in anatomy.joins:
+            found = misplaced(join.fresh, join.risen)
+            if found is None or found[1] < 1 - 1e-6:
+                continue
+            words, pixels = found
+            same_size = anatomy.output.shape[2:] == anatomy.trace.image.shape[2:]
+            if join.level in seen:
+                continue
+            seen.add(join.level)
+            where = "" if legal else f" for the size {in_words(sides)}, which it accepts"
+            report = fail if legal or same_size else warn
+            yield report(
+                f"join at level {join.level}: the skip lies {words} the upsampled map{where}",
+                level=join.level,
+                pixels=pixels,
+                size=sides,
+            )
+
+
+def drifts(x: Examination) -> Iterator[Finding]:
+    """Yield a warning for every join whose sides lie less than a pixel apart."""
+    for join in x.anatomy.joins:
+        found = misplaced(join.fresh, join.risen)
+        if found is not None and found[1] < 1 - 1e-6:
+            words, pixels = found
+            yield warn(
+                f"join at level {join.level}: the skip lies {words} the upsampled map",
+                level=join.level,
+                pixels=pixels,
+            )
+    for place in x.anatomy.output.spatial:
+        centre = place.at(0) - round(place.at(0))
+        if abs(abs(place.step) - 1) < 1e-6 and abs(centre) > 1e-6:
+            yield warn(f"the output lies {abs(centre):.3g} px beside the pixels of the input")
+            break
+
+
+def output_is_aligned(x: Examination) -> Iterator[Finding]:
+    """Yield a finding if the output is not centred on the image."""
+    sizes = {x.sides: x.anatomy, **x.at_other_sizes}
+    for sides, anatomy in sizes.items():
+        output = anatomy.output
+        legal = sides in (x.sides, x.oblong)
+        full = output.shape[-x.axes :] == sides
+        if not output.spatial or not (legal or full):
+            continue
+        if len(output.spatial) == len(sides):
+            order = [place.origin for place in output.spatial]
+            if order != sorted(order):
+                yield fail("the output has rows for columns", order=order)
+                return
+        for place, size in zip(output.spatial, output.shape[-len(output.spatial) :], strict=True):
+            if place.step < 0:
+                yield fail("the output lies the wrong way round", step=place.step)
+                return
+            if abs(place.step - 1) > 1e-6:
+                continue
+            low, high = place.at(0), sides[place.origin] - 1 - place.at(size - 1)
+            whole = abs(low - round(low)) < 1e-6
+            if abs(low - high) >= (1 if whole else 2) - 1e-6 and (legal or abs(low) >= 1 - 1e-6):
+                yield fail(
+                    f"the output leaves out {low:.3g} px at one end and {high:.3g} at the other: "
+                    f"it is not centred on the image of {in_words(sides)}",
+                    before=low,
+                    behind=high,
+                )
+                return
+
+
+def mirrors_commute(x: Examination) -> Iterator[Finding]:
+    """Yield a finding if a net of mirrored kernels does not mirror its output with its input."""
+    if not x.exact_runs:
+        yield skip("the net does not run with other weights, so that nothing can be told exactly")
+        return
+    if x.magnification > 1 or any(
+        step.operation.startswith("pixel_") for step in x.anatomy.trace.steps
+    ):
+        yield skip("pixels are shuffled from channels, which no symmetry of kernels mirrors")
+        return
+    if not x.repeats:
+        yield skip(UNSTEADY)
+        return
+    if has_drift(x.anatomy):
+        yield skip("maps lie parts of a pixel apart, so that nothing mirrors exactly")
+        return
+    net = copy.deepcopy(x.exact)
+    symmetrise(net, x.axes)
+    for axis in range(-x.axes, 0):
+        image = x.image(x.sides).to(x.exact_dtype)
+        straight = attempt(net, image).output
+        turned = attempt(net, image.flip(axis)).output
+        if straight is None or turned is None or straight.dim() < x.axes:
+            continue
+        gap = difference(straight, turned.flip(axis))
+        if gap > 10 * x.witness[2]:
+            name = {-1: "left and right", -2: "top and bottom"}.get(axis, "front and back")
+            yield fail(
+                f"with symmetric kernels, mirroring the image ({name}) does not mirror the output: "
+                f"it differs by {gap:.2g} of its range, so that something lies off its centre",
+                axis=axis,
+                difference=gap,
+            )
+            return
+
+
+def has_drift(anatomy: Anatomy) -> bool:
+    """Whether maps meet less than a pixel apart, or a map lies off the centre by less than one."""
+    values = [v for v in anatomy.trace.values if anatomy.is_live(v) and v.spatial]
+    sides = anatomy.trace.image.shape[2:]
+    for value in values:
+        for place, size in zip(value.spatial, value.shape[-len(value.spatial) :], strict=True):
+            middle = place.offset + place.step * (size - 1) / 2 - (sides[place.origin] - 1) / 2
+            if 1e-6 < abs(middle) / abs(place.step) < 1 - 1e-6:
+                return True
+    return False
+
+
+def symmetrise(net: nn.Module, axes: int) -> None:
+    """Make every kernel its own mirror image along each axis."""
+    with torch.no_grad():
+        for parameter in net.parameters():
+            if parameter.dim() != axes + 2:
+                continue
+            for axis in range(2, parameter.dim()):
+                parameter.copy_((parameter + parameter.flip(axis)) / 2)
+
+
+def no_interior(x: Examination) -> str:
+    """Why the output of this net cannot be expected to shift with the image; empty if it can."""
+    if not x.repeats:
+        return UNSTEADY
+    if is_stretched(x.anatomy):
+        return "maps are stretched by parts of a pixel, so that nothing shifts exactly"
+    if any(padding_kind(x.anatomy, conv) == "circular" for conv in x.anatomy.convs):
+        return "the image is wrapped around, so that it has no border to keep away from"
+    other = any(abs(abs(place.step) - 1) > 1e-6 for place in x.anatomy.output.spatial)
+    if other or x.magnification > 1:
+        return "the output has another resolution than the image"
+    return ""
+
+
+def translations_commute(x: Examination) -> Iterator[Finding]:
+    """Yield a finding if an image shifted by one cell gives other logits, far from the border.
+
+    How far the border is felt is measured: by the rows that change with the last cell of rows.
+    """
+    reason = no_interior(x)
+    if reason:
+        yield skip(reason)
+        return
+    net, dtype, equal = x.witness
+    step = x.lattice
+    reach = max((p.before + p.after for p in x.anatomy.output.spatial), default=0.0)
+    if not reach or loses_its_place(x.anatomy):
+        reach = max(reach, 14.0 * step)
+    side = x.side + -(-max(0, round(reach) + 4 * step - x.side) // step) * step
+    side = min(side, x.side + max(0, LARGEST[x.axes] - x.side) // step * step)
+    image = x.image((side + step,) + (side,) * (x.axes - 1), seed=3).to(dtype)
+    other = image.narrow(2, 0, side).clone()
+    other.narrow(2, side - step, step).copy_(x.image((step, *image.shape[3:]), seed=4))
+    pictures = (image.narrow(2, 0, side), other, image.narrow(2, step, side))
+    with WithoutImageStatistics():  # type: ignore[no-untyped-call]  # torch's
+        whole, changed, moved = (attempt(net, picture).output for picture in pictures)
+    if whole is None or changed is None or moved is None or whole.dim() != x.axes + 2:
+        yield skip("the net does not return a map of the image's axes")
+        return
+    felt = far_rows(whole, changed, equal)
+    rows = whole.shape[2]
+    if max((b - a for a, b in itertools.pairwise([*felt, rows])), default=0) > 2 * step:
+        yield fail(
+            f"what changes in the last {step} rows of the image changes row {felt[0]} of the "
+            f"output and not all rows below it: maps are turned round or mixed up",
+            rows=felt[:8],
+        )
+        return
+    border = rows - min(felt, default=rows) + 1
+    one, two = interior(whole, border, step), interior(moved, border, 0, step)
+    if one.numel() == 0:
+        reason = looks_at_the_whole_image(x.anatomy)
+        # A 3x3 net sees some 7 cells to each side, and this image has 14 and more.
+        if len(felt) > 0.8 * rows and loses_its_place(x.anatomy) and not reason:
+            yield fail(
+                "what changes at one border of the image changes the output at the other, and no "
+                "operation that looks at the whole image is to be seen: pixels are mixed up"
+            )
+        else:
+            yield skip(
+                f"on {side} pixels every part of the output feels the border"
+                + (f", through {reason}" if reason else "")
+            )
+    elif difference(one, two) > equal:
+        positions = holds_positions(x.anatomy)
+        yield (warn if positions else fail)(
+            f"an image shifted by {step} pixels does not shift the output: far from the border it "
+            f"differs by {difference(one, two):.2g} of its range"
+            + (" (the net is given positions)" if positions else ""),
+            step=step,
+        )
+
+
+def loses_its_place(anatomy: Anatomy) -> bool:
+    """Whether some map on its way to the output was not understood."""
+    return any(
+        anatomy.is_live(value) and value.from_image and len(value.shape) > 3 and not value.spatial
+        for value in anatomy.trace.values
+    )
+
+
+def holds_positions(anatomy: Anatomy) -> bool:
+    """Whether a map that does not come from the image, as a grid of coordinates, is joined."""
+    return any(
+        not value.from_image and len(value.shape) > 2 and min(value.shape[-2:]) > 3
+        for step in anatomy.trace.steps
+        if plain(step.operation) in ("cat", "add") and anatomy.is_live(step.output)
+        for value in step.inputs
+    )
+
+
+def interior(output: Tensor, border: int, above: int, below: int = 0) -> Tensor:
+    """Without `border` samples at every end, and without more rows above or below."""
+    for axis in range(2, output.dim()):
+        start = border + (above if axis == 2 else 0)
+        length = output.shape[axis] - start - border - (below if axis == 2 else 0)
+        output = output.narrow(axis, min(start, output.shape[axis]), max(0, length))
+    return output
+
+
+def far_rows(one: Tensor, other: Tensor, equal: float) -> list[int]:
+    """The rows in which two outputs differ."""
+    scale = one.abs().max().clamp_min(1e-30)
+    gaps = (one - other).abs().transpose(0, 2).flatten(1).amax(dim=1) / scale
+    return [int(row) for row in (gaps > equal * 1e-3).nonzero().flatten()]
+
+
+def is_stretched(anatomy: Anatomy) -> bool:
+    """Whether a live map's step is no power of two, as align_corners makes them."""
+    for value in anatomy.trace.values:
+        if anatomy.is_live(value) and value.from_image:
+            for place in value.spatial:
+                ratio = math.log2(abs(place.step)) if place.step else 0.5
+                if abs(ratio - round(ratio)) > 1e-6:
+                    return True
+    return False
+
+
+def places_differ(x: Examination) -> Iterator[Finding]:
+    """Yield a finding if the output is the same everywhere, whatever the image."""
+    net, dtype, _ = x.witness
+    output = attempt(net, x.image(x.sides, seed=6).to(dtype)).output
+    if output is None or output.dim() < 3 or not output.is_floating_point():
+        return
+    flat = output.flatten(2) if output.dim() > 3 else output.flatten(1)[None]
+    if flat.shape[-1] > 1 and (flat.max(-1).values == flat.min(-1).values).all():
+        yield fail("the output is the same at every place of the image", value=flat[0, 0, 0].item())
+
+
+def looks_at_the_whole_image(anatomy: Anatomy) -> str:
+    """The operation by which every pixel reaches every other; empty if none is seen."""
+    for step in anatomy.trace.steps:
+        if step.operation in ATTENDING and any(value.from_image for value in step.inputs):
+            return step.operation
+        source = next((v for v in step.inputs if v.from_image and v.spatial), None)
+        if source is None or not anatomy.is_live(step.output) or len(source.shape) < 3:
+            continue
+        if step.operation in REDUCING and len(step.output.spatial) < len(source.spatial):
+            return step.operation
+    return ""
+
+
+ATTENDING: Final = frozenset(
+    {
+        "bmm", "baddbmm", "_scaled_dot_product_flash_attention_for_cpu", "_softmax",
+        "_scaled_dot_product_attention_math", "scaled_dot_product_attention", "_fft_r2c",
+    }
+)  # fmt: skip
+
+REDUCING: Final = frozenset(
+    {
+        "mean", "sum", "amax", "amin", "max", "_adaptive_avg_pool2d", "adaptive_max_pool2d",
+        "_adaptive_avg_pool3d", "var_mean", "std", "var", "linalg_vector_norm",
+    }
+)  # fmt: skip
+
+LARGEST: Final = {2: 400, 3: 64}
+
+CHECKS: Final[Mapping[str, Check]] = {
+    "skips_lie_where_they_are_joined": Check(
+        title="At every join both maps have one step and one offset in input pixels.",
+        harm="Contours from the skip and regions from below lie apart: edges blur or double.",
+        cause="A crop that is not centred, a pad on one side, or a resize in place of a crop.",
+        run=joins_are_aligned,
+    ),
+    "maps_do_not_drift_by_parts_of_a_pixel": Check(
+        title="Maps meet without a shift by parts of a pixel.",
+        harm="A small, steady shift of contours; training mostly learns it away.",
+        cause="align_corners=True, a 3x3 transposed convolution of stride 2, a strided 3x3 window.",
+        run=drifts,
+    ),
+    "output_lies_on_the_image": Check(
+        title="The output is centred on the image, the right way round.",
+        harm="All contours are shifted.",
+        cause="A crop or pad that takes more from one side than from the other.",
+        run=output_is_aligned,
+    ),
+    "mirrored_images_give_mirrored_outputs": Check(
+        title="With symmetric kernels, the mirrored image gives the mirrored output.",
+        harm="Something lies off its centre: contours are shifted.",
+        cause="Crops, pads or shifts that are not symmetric.",
+        run=mirrors_commute,
+    ),
+    "output_differs_from_place_to_place": Check(
+        title="The output is not one number for the whole image.",
+        harm="Nothing is segmented.",
+        cause="A reduction over the image after the last convolution, or weights that are zero.",
+        run=places_differ,
+    ),
+    "shifted_images_give_shifted_outputs": Check(
+        title="An image shifted by a cell of the deepest map shifts the output, border aside.",
+        harm="What a pixel is called depends on where in the image it stands.",
+        cause="Flipped or transposed maps, positions learned by heart, pixels reshaped.",
+        run=translations_commute,
+    ),
+}

@@ -1,0 +1,184 @@
+"""What a net does when it is run: batches, repetition, dtypes, the first signal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from unet.checks.finding import Check, Finding, fail, skip, warn
+from unet.examination import Examination, attempt, difference
+
+UNSTEADY: Final = "the same image gets other logits each time, so that nothing can be compared"
+
+
+def samples_do_not_mix(x: Examination) -> Iterator[Finding]:
+    """Yield a finding if a sample's logits depend on what else is in its batch."""
+    if not x.repeats:
+        yield skip(UNSTEADY)
+        return
+    net, dtype, equal = x.witness
+    images = x.image(x.sides, batch=3, seed=1).to(dtype)
+    images[1] *= 3
+    together = attempt(net, images)
+    alone = [attempt(net, image[None]) for image in images]
+    if together.output is None:
+        yield fail(f"runs on one image and not on a batch of three: {together.error}")
+        return
+    if any(run.output is None for run in alone):
+        yield skip(f"one image alone does not run: {alone[0].error}")
+        return
+    if together.output.shape[0] != 3:
+        yield fail(f"a batch of 3 comes out as {together.output.shape[0]}")
+        return
+    apart = torch.cat([run.output for run in alone if run.output is not None])
+    gap = difference(together.output, apart)
+    if gap > equal:
+        yield fail(
+            f"an image in a batch of three gets other logits than alone: they differ by {gap:.2g} "
+            f"of their range",
+            difference=gap,
+        )
+
+
+def evaluation_repeats(x: Examination) -> Iterator[Finding]:
+    """Yield a finding if the same image gets other logits later, or a buffer changes."""
+    _, dtype, equal = x.witness
+    net = x.copy().to(dtype)
+    first, second = (x.image(x.sides, seed=seed).to(dtype) for seed in (1, 2))
+    before = {name: buffer.clone() for name, buffer in net.named_buffers()}
+    runs = [attempt(net, image) for image in (first, first, second, first)]
+    if any(run.output is None for run in runs):
+        error = next(run.error for run in runs if run.output is None)
+        yield fail(f"a second call fails: {error}")
+        return
+    gaps = [difference(runs[0].output, run.output) for run in (runs[1], runs[3])]
+    if max(gaps) > equal:
+        cause = "at random" if gaps[0] > equal and random_operations(x) else "after another image"
+        yield fail(
+            f"the same image gets other logits when it is given again ({cause}): they differ by "
+            f"{max(gaps):.2g} of their range",
+            differences=gaps,
+        )
+        return
+    changed = [
+        name
+        for name, buffer in net.named_buffers()
+        if name in before and not torch.equal(buffer, before[name])
+    ]
+    if changed:
+        yield fail(f"evaluation changes the buffer {changed[0]}", buffers=changed)
+
+
+def random_operations(x: Examination) -> list[str]:
+    """Operations in the trace that draw random numbers."""
+    names = ("bernoulli", "rand", "native_dropout", "normal")
+    return [s.operation for s in x.anatomy.trace.steps if s.operation.startswith(names)]
+
+
+def moves_to_another_dtype(x: Examination) -> Iterator[Finding]:
+    """Yield a finding if the net does not follow to double precision, or back down to bfloat16."""
+    for dtype in (torch.float64, torch.bfloat16):
+        net = x.copy().to(dtype)
+        run = attempt(net, x.image(x.sides).to(dtype))
+        if run.output is None:
+            if dtype is torch.bfloat16 and "not implemented" in run.error:
+                continue
+            # A cast in forward is a limit of the net; a weight left behind is a defect, and
+            # the check of registered weights names it.
+            yield warn(
+                f"does not run after .to({dtype}): {run.error}", dtype=str(dtype), error=run.error
+            )
+            return
+        if run.output.dtype != dtype and run.output.is_floating_point():
+            yield fail(f"returns {run.output.dtype} after .to({dtype})", dtype=str(dtype))
+            return
+
+
+def gain(parameter: Tensor) -> float:
+    """The weights' standard deviation in units of what a sum over its inputs keeps at 1."""
+    values = parameter.detach().double()
+    return float(values.std()) * math.sqrt(values[0].numel())
+
+
+def weights_start_sanely(x: Examination) -> Iterator[Finding]:
+    """Yield a finding if weights start alike, far too large, or far too small."""
+    kernels = [
+        (name, parameter)
+        for name, parameter in x.net.named_parameters()
+        if parameter.dim() > 2 and parameter.numel() > 8 and parameter.is_floating_point()
+    ]
+    for name, parameter in kernels:
+        size = gain(parameter)
+        if not math.isfinite(size):
+            yield fail(f"{name} holds values that are not numbers", parameter=name)
+            return
+        if size == 0.0:
+            start = parameter.flatten()[0].item()
+            yield fail(
+                f"all weights of {name} start at {start:g}: its channels stay alike for ever",
+                parameter=name,
+            )
+            return
+        if size > 15:
+            yield fail(
+                f"{name} starts {size:.0f} times larger than what keeps a signal's size",
+                parameter=name,
+                gain=size,
+            )
+            return
+    sizes = sorted(gain(parameter) for _, parameter in kernels)
+    if sizes and sizes[len(sizes) // 2] < 0.02:
+        yield fail(
+            f"most weights start {1 / sizes[len(sizes) // 2]:.0f} times smaller than what keeps a "
+            f"signal's size: the first logits say nothing of the image",
+            gains=sizes,
+        )
+
+
+def first_logits_are_sane(x: Examination) -> Iterator[Finding]:
+    """Yield a finding if the first logits are not finite, or enormous."""
+    output = x.run(x.sides, batch=2).output
+    if output is None or not output.is_floating_point():
+        return
+    if not bool(output.isfinite().all()):
+        yield fail("the first logits are not finite")
+    elif output.abs().max().item() > 1e5:
+        yield fail(f"the first logits reach {output.abs().max().item():.2g}")
+
+
+CHECKS: Final[Mapping[str, Check]] = {
+    "samples_of_a_batch_do_not_mix": Check(
+        title="In evaluation an image's logits do not depend on its batch.",
+        harm="The same image is segmented differently in other company.",
+        cause="Batch statistics in evaluation, a reduction over the batch, softmax over axis 0.",
+        run=samples_do_not_mix,
+    ),
+    "evaluation_repeats": Check(
+        title="In evaluation the same image always gets the same logits.",
+        harm="Results cannot be repeated.",
+        cause="F.dropout without training=self.training, noise, a map kept from the last call.",
+        run=evaluation_repeats,
+    ),
+    "moves_to_another_dtype": Check(
+        title="The net follows .double() and .bfloat16().",
+        harm="It cannot be moved to another device or precision either.",
+        cause="Layers in a plain list, tensors made in forward without dtype and device.",
+        run=moves_to_another_dtype,
+    ),
+    "first_logits_are_sane": Check(
+        title="The first logits are finite and not enormous.",
+        harm="Training does not start.",
+        cause="Weights far too large, a product where a sum was meant.",
+        run=first_logits_are_sane,
+    ),
+    "weights_start_sanely": Check(
+        title="Weights start different from each other, at a size that keeps a signal.",
+        harm="Training does not start.",
+        cause="A wrong standard deviation, or weights filled with one number.",
+        run=weights_start_sanely,
+    ),
+}

@@ -1,0 +1,210 @@
+"""Bookkeeping: which parameters there are, which are used, and by whom."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Final
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from unet.anatomy import NORMS, Anatomy, plain
+from unet.checks.finding import Check, Finding, fail, skip, warn
+from unet.examination import Examination
+from unet.inference import infer
+from unet.tracing import BUFFER, PARAMETER, Step, Value, plain_outputs, trace
+
+
+def every_parameter_is_used(x: Examination) -> Iterator[Finding]:
+    """Yield a finding for parameters that no output depends on."""
+    live = x.anatomy.live
+    used = {v.name for v in x.anatomy.trace.values if v.kind == PARAMETER and live >> v.index & 1}
+    idle = [name for name, p in x.net.named_parameters() if name not in used | training_only(x)]
+    if idle:
+        yield fail(f"{len(idle)} parameters are never used, {idle[0]} first", parameters=idle)
+
+
+@lru_cache(maxsize=4)
+def training_only(x: Examination) -> frozenset[str]:
+    """The parameters that an output depends on in training, where some nets return more."""
+    try:
+        with torch.enable_grad():
+            _, traced = trace(x.copy().train(), x.image(x.oblong, batch=2).to(x.dtype))
+    except Exception:  # noqa: BLE001  # whatever a net may raise
+        return frozenset()
+    live = traced.live
+    return frozenset(v.name for v in traced.values if v.kind == PARAMETER and live >> v.index & 1)
+
+
+def no_parameter_is_frozen(x: Examination) -> Iterator[Finding]:
+    """Yield a finding for parameters that ask for no gradient."""
+    frozen = [
+        name
+        for name, p in x.net.named_parameters()
+        if p.is_floating_point() and not p.requires_grad
+    ]
+    if frozen:
+        yield fail(
+            f"{len(frozen)} parameters ask for no gradient, {frozen[0]} first", parameters=frozen
+        )
+
+
+def weights_serve_one_place(x: Examination) -> Iterator[Finding]:
+    """Yield a finding for weights that stand in several places of the net."""
+    uses: dict[int, list[Step]] = {}
+    names: dict[int, str] = {}
+    for step in x.anatomy.trace.steps:
+        kind = plain(step.operation)
+        if kind not in ("convolution", *NORMS) or not x.anatomy.is_live(step.output):
+            continue
+        weight = next((v for v in step.inputs[1:] if v.kind == PARAMETER), None)
+        if weight is not None:
+            uses.setdefault(weight.index, []).append(step)
+            names[weight.index] = weight.name
+    for index, steps in uses.items():
+        if len(steps) > 1 and not is_recurrent(steps):
+            yield fail(
+                f"{names[index]} serves {len(steps)} places of the net: they can only learn the "
+                f"same",
+                parameter=names[index],
+                uses=len(steps),
+            )
+            return
+
+
+def is_recurrent(steps: list[Step]) -> bool:
+    """Whether each use reads what the one before made, on a map of one size and place."""
+    places = {(s.output.shape, s.output.step, s.output.deepest) for s in steps}
+    if len(places) > 1:
+        return False
+    chained = all(b.inputs[0].descends_from(a.output) for a, b in itertools.pairwise(steps))
+    return chained and len(steps) > 2
+
+
+def weights_are_registered(x: Examination) -> Iterator[Finding]:
+    """Yield a finding for weights that are no parameters of the net."""
+    for conv in x.anatomy.convs:
+        for value in (conv.weight, conv.bias):
+            if value is not None and not is_registered(x.anatomy, value):
+                yield fail(
+                    f"a weight of {value.shape} at {conv.words} is no parameter of the net: "
+                    f"optimisers, checkpoints and device moves do not find it",
+                    shape=value.shape,
+                )
+                return
+
+
+def is_registered(anatomy: Anatomy, value: Value) -> bool:
+    """Whether it is a parameter or buffer, or computed from one."""
+    return any(
+        v.kind in (PARAMETER, BUFFER) and value.descends_from(v) for v in anatomy.trace.values
+    )
+
+
+def used_parameters_get_gradients(x: Examination) -> Iterator[Finding]:
+    """Yield a finding for a parameter that is used and gets no gradient."""
+    used = training_only(x) | {
+        value.name
+        for value in x.anatomy.trace.values
+        if value.kind == PARAMETER and x.anatomy.is_live(value)
+    }
+    net = x.copy().train()
+    image = x.image(x.oblong, batch=2, seed=4).to(x.dtype)
+    try:
+        with torch.enable_grad():
+            returned = tree_leaves(plain_outputs(net(image)))
+            outputs = [o for o in returned if isinstance(o, Tensor) and o.requires_grad]
+            if outputs:
+                torch.autograd.backward(outputs, [torch.randn_like(o) for o in outputs])
+    except Exception as error:  # noqa: BLE001  # whatever a net may raise
+        yield skip(f"a step of training does not run: {' '.join(str(error).split())[:160]}")
+        return
+    silent = [
+        name
+        for name, parameter in net.named_parameters()
+        if name in used and parameter.requires_grad and parameter.grad is None
+    ]
+    if outputs and silent:
+        yield fail(
+            f"{silent[0]} is used and gets no gradient: it is never trained", parameters=silent
+        )
+
+
+def no_bias_before_a_norm(x: Examination) -> Iterator[Finding]:
+    """Yield a note on biases that the next norm takes away again."""
+    redundant = []
+    for conv in x.anatomy.convs:
+        users = conv.output.users
+        if conv.bias is not None and len(users) == 1 and NORMS.get(users[0].operation) == "batch":
+            redundant.append(conv.bias.name)
+    if redundant:
+        yield warn(
+            f"{len(redundant)} biases stand right before a batch norm, which takes them away "
+            f"again: {redundant[0]} and others do nothing",
+            parameters=redundant,
+        )
+
+
+def claims_hold(x: Examination) -> Iterator[Finding]:
+    """Yield a finding for each claim that what was inferred contradicts."""
+    if not x.claims:
+        return
+    inferred = infer(x)
+    for name, claimed in x.claims.items():
+        if name not in inferred:
+            yield fail(f"{name!r} is not among what is inferred: {', '.join(inferred)}")
+        elif str(inferred[name]) != str(claimed):
+            yield fail(
+                f"{name} is claimed to be {claimed} and is {inferred[name]}",
+                claimed=claimed,
+                inferred=inferred[name],
+            )
+
+
+CHECKS: Final[Mapping[str, Check]] = {
+    "every_parameter_is_used": Check(
+        title="Each parameter has a part in the output.",
+        harm="The parameter count lies, and checkpoints carry weights that never learn.",
+        cause="A layer defined and never called.",
+        run=every_parameter_is_used,
+    ),
+    "no_parameter_is_frozen": Check(
+        title="Each parameter asks for a gradient.",
+        harm="It stays as it started.",
+        cause="requires_grad=False left over from fine-tuning.",
+        run=no_parameter_is_frozen,
+    ),
+    "weights_serve_one_place": Check(
+        title="No two places of the net share their weights.",
+        harm="Levels that should learn different things learn one.",
+        cause="One module called twice, or [block] * n.",
+        run=weights_serve_one_place,
+    ),
+    "weights_are_registered": Check(
+        title="Each weight is a parameter of the net.",
+        harm="It is not trained, saved, or moved to the GPU.",
+        cause="Layers in a plain list or dict, or made anew in forward.",
+        run=weights_are_registered,
+    ),
+    "used_parameters_get_gradients": Check(
+        title="Each parameter that is used gets a gradient.",
+        harm="It stays as it started.",
+        cause="Its data is read in place of itself, or what it feeds is rounded.",
+        run=used_parameters_get_gradients,
+    ),
+    "claims_hold": Check(
+        title="What is claimed of the net is so.",
+        harm="The net is not the one that is meant.",
+        cause="An argument that is ignored, or a description copied from another net.",
+        run=claims_hold,
+    ),
+    "no_bias_stands_before_a_norm": Check(
+        title="No bias stands right before a batch norm.",
+        harm="None but for a few dead parameters.",
+        cause="bias=False forgotten.",
+        run=no_bias_before_a_norm,
+    ),
+}

@@ -1,0 +1,51 @@
+"""What a check is, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal, final
+
+from unet.examination import Examination
+
+Status = Literal["pass", "warn", "fail", "skip"]
+
+
+@final
+@dataclass(frozen=True)
+class Finding:
+    """One thing that a check has to say: what was seen, and what was expected."""
+
+    status: Status
+    message: str
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """A claim about any U-Net.
+
+    `title` is what must hold; `harm` what it does to segmentations when it does not, and
+    `cause` what usually brings it about. `run` yields findings; none means that it holds.
+    """
+
+    title: str
+    harm: str
+    cause: str
+    run: Callable[[Examination], Iterator[Finding]]
+
+
+def fail(message: str, **evidence: Any) -> Finding:
+    """A defect."""
+    return Finding("fail", message, evidence)
+
+
+def warn(message: str, **evidence: Any) -> Finding:
+    """Worth a remark, and perhaps meant."""
+    return Finding("warn", message, evidence)
+
+
+def skip(reason: str) -> Finding:
+    """The check could not decide, for this reason."""
+    return Finding("skip", reason)

@@ -1,0 +1,428 @@
+"""Whether the skips arrive, and whether everything that is computed is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from unet.anatomy import ALMOST, RESIZES, Anatomy, Conv, came_up, level_of, plain
+from unet.checks.finding import Check, Finding, fail, skip, warn
+from unet.examination import Examination, main_output
+from unet.tracing import Step, Value, trace
+
+
+def encoder_convs(anatomy: Anatomy) -> dict[int, list[Conv]]:
+    """The live convolutions of the contracting path at each step, but for the deepest."""
+    found: dict[int, list[Conv]] = {}
+    for conv in anatomy.convs:
+        fresh = conv.output.spatial and not came_up(conv.output)
+        if fresh and conv.output.step * ALMOST < anatomy.deepest and max(conv.kernel) > 1:
+            same = abs(conv.source.step / conv.output.step - 1) < 0.3
+            if same and not conv.transposed:
+                found.setdefault(level_of(conv.output.step), []).append(conv)
+    return found
+
+
+def levels_are_joined(x: Examination) -> Iterator[Finding]:
+    """Yield a finding for each level on the way down whose map never meets what comes up."""
+    anatomy = x.anatomy
+    if not anatomy.output.spatial:
+        yield skip("the output could not be followed back to the image")
+        return
+    if not anatomy.downs:
+        yield fail("the net never halves its resolution: it has no contracting path")
+        return
+    if not anatomy.ups:
+        yield warn("no upsampling was seen: how maps get their resolution back is not understood")
+        return
+    live = [join for join in anatomy.joins if anatomy.is_live(join.step.output)]
+    finest = level_of(anatomy.output.step)
+    convolved = encoder_convs(anatomy)
+    joined = {
+        level
+        for join in live
+        for level in [level_of(join.fresh.step)]
+        if level not in convolved
+        or any(join.fresh.descends_from(conv.output) for conv in convolved[level])
+    }
+    missing = [level for level in sorted(convolved) if level >= finest and level not in joined]
+    if not missing:
+        return
+    if not joined:
+        if x.claims.get("skip") == "none":
+            return
+        report = fail if attempts_at_skips(anatomy) else warn
+        yield report(
+            "no map of the contracting path meets what comes up: the net has no skips",
+            levels=missing,
+        )
+        return
+    for level in missing:
+        if level < min(joined) and not passes(anatomy, level):
+            continue
+        yield fail(
+            f"level {level}: what its convolutions make on the way down never meets the map that "
+            f"comes up{after_pooling(anatomy, level)}",
+            level=level,
+        )
+
+
+def after_pooling(anatomy: Anatomy, level: int) -> str:
+    """A word on a skip that was pooled and enlarged again, if there is one at the level."""
+    for _, maps in anatomy.merges:
+        for value in maps:
+            if level_of(value.step) == level and bounced(value):
+                return ": it is pooled and enlarged again before it is joined"
+    return ""
+
+
+def passes(anatomy: Anatomy, level: int) -> bool:
+    """Whether the expansive path has a convolution at this level."""
+    return any(
+        came_up(conv.output) and level_of(conv.output.step) == level and conv.is_spatial
+        for conv in anatomy.convs
+    )
+
+
+def attempts_at_skips(anatomy: Anatomy) -> bool:
+    """Whether the way up has joins that only lack a skip: with itself, with zeros, from below."""
+    for step in anatomy.trace.steps:
+        if not anatomy.is_live(step.output) or plain(step.operation) not in ("cat", "add"):
+            continue
+        maps = [v for v in step.inputs if len(v.shape) == len(step.output.shape) > 2]
+        risen = [v for v in maps if v.spatial and came_up(v)]
+        if len(maps) < 2 or not risen:
+            continue
+        if step.operation == "cat" or any(not v.from_image for v in maps):
+            return True
+        if len({v.index for v in maps}) == 1:
+            return True
+    return False
+
+
+@lru_cache(maxsize=4)
+def gradients_at(x: Examination, *, randomised: bool = False) -> dict[int, float | None]:
+    """The largest gradient of a random sum of all outputs at each traced tensor.
+
+    In the net as it came, or in its copy whose weights were drawn anew.
+    """
+    net = x.exact if randomised else x.copy()
+    image = x.image(x.sides, seed=5).to(x.exact_dtype if randomised else x.dtype)
+    try:
+        with torch.enable_grad():
+            _, found = trace(net, image)
+    except Exception:  # noqa: BLE001
+        return {}
+    outputs = [found.tensors[v.index] for v in found.outputs if v.index in found.tensors]
+    indices = [i for i, t in found.tensors.items() if not any(t is o for o in outputs)]
+    if not outputs or not indices:
+        return {}
+    generator = torch.Generator().manual_seed(2)
+    total = sum(
+        (
+            (out.double() * torch.randn(out.shape, generator=generator).double()).sum()
+            for out in outputs
+        ),
+        torch.zeros((), dtype=torch.float64),
+    )
+    try:
+        gradients = torch.autograd.grad(
+            total, [found.tensors[i] for i in indices], allow_unused=True
+        )
+    except RuntimeError:
+        return {}
+    return {
+        i: g.abs().max().item() if g is not None and g.numel() else None
+        for i, g in zip(indices, gradients, strict=True)
+    }
+
+
+def skips_are_alive(x: Examination) -> Iterator[Finding]:
+    """Yield a finding for each join one side of which does not reach the output."""
+    gradients = gradients_at(x)
+    for join in x.anatomy.joins:
+        sides = {"skip": join.fresh, "map that comes up": join.risen}
+        seen = {name: gradients.get(value.index) for name, value in sides.items()}
+        known = [g for g in seen.values() if g]
+        for name, gradient in seen.items():
+            if gradient is not None and known and gradient <= 1e-12 * max(known):
+                yield fail(
+                    f"join at level {join.level}: the {name} does not change the output at all",
+                    level=join.level,
+                )
+    for step, maps in x.anatomy.merges:
+        if step.operation not in ("cat", "add", "add_") or not all(v.spatial for v in maps):
+            continue
+        if len({v.index for v in maps}) == 1 and came_up(maps[0]):
+            yield fail(
+                f"at level {level_of(maps[0].step)} a map is joined with itself",
+            )
+            return
+    for join in x.anatomy.joins:
+        if zeroed(join.fresh):
+            yield fail(f"join at level {join.level}: the skip is multiplied by zero")
+            return
+
+
+def zeroed(value: Value) -> bool:
+    """Whether the value is a product with a constant zero."""
+    step = value.made_by
+    while step is not None and plain(step.operation) in ("slice", "constant_pad_nd", "clone"):
+        value, step = step.inputs[0], step.inputs[0].made_by
+    if step is None or plain(step.operation) != "mul":
+        return False
+    other = step.settings.get("other")
+    if isinstance(other, (int, float)):
+        return other == 0
+    return isinstance(other, Tensor) and other.numel() > 0 and not bool(other.detach().any())
+
+
+def gradient_is_cut(x: Examination) -> Iterator[Finding]:
+    """Yield a finding where a map on its way to the output loses its history."""
+    anatomy = x.anatomy
+    if not any(v.index in anatomy.trace.tensors for v in anatomy.trace.outputs):
+        yield fail("the output asks for no gradient: the net cannot be trained")
+        return
+    for value in anatomy.trace.cuts:
+        if not anatomy.is_live(value) or not value.from_image or len(value.shape) < 3:
+            continue
+        yield fail(
+            f"a map of {value.shape[1]} channels at step {value.step:g} is taken out of the graph "
+            f"({value.made_by.operation if value.made_by else 'copied'}): no gradient flows back "
+            f"through it",
+            operation=value.made_by.operation if value.made_by else "",
+        )
+        return
+    for value in anatomy.trace.values:
+        leaves = value.kind == "constant" and len(value.shape) > 2 and min(value.shape[2:]) > 8
+        if leaves and value.floating and anatomy.is_live(value) and could_be_a_map(value):
+            yield fail(
+                "a map enters from outside the graph (through numpy, a list or a cache): no "
+                "gradient flows back through it",
+                shape=value.shape,
+            )
+            return
+
+
+def could_be_a_map(value: Value) -> bool:
+    """Whether a constant has the shape of a map of features for one image."""
+    return not value.name and value.shape[0] == 1 and value.shape[1] > 1
+
+
+def everything_is_used(x: Examination) -> Iterator[Finding]:
+    """Yield a finding for each convolution whose result goes nowhere, or is multiplied away."""
+    anatomy = x.anatomy
+    dead = [conv for conv in anatomy.convs if not anatomy.is_live(conv.output)]
+    if dead:
+        yield fail(
+            f"computed and thrown away: {dead[-1].name}"
+            + (f" and {len(dead) - 1} convolutions before it" if len(dead) > 1 else ""),
+            convolutions=[conv.name for conv in dead],
+        )
+        return
+    for step in anatomy.final_steps():
+        source = next(v for v in step.inputs if v.from_image)
+        channels = step.output.shape[1] if len(step.output.shape) == len(source.shape) else 1
+        picks = step.operation in ("select", "slice") and int(step.settings.get("dim", 0)) == 1
+        if picks and len(source.shape) == x.axes + 2 and channels < source.shape[1]:
+            yield fail(
+                f"of the {source.shape[1]} channels of the last convolution {channels} are "
+                f"returned: the others never learn"
+            )
+            return
+    # A narrow layer may be dead by the chance of its weights; not so with two sets of them.
+    silent = [silent_convs(anatomy, gradients_at(x, randomised=new)) for new in (False, True)]
+    for conv in anatomy.convs:
+        if all(conv.output.index in indices for indices in silent):
+            yield fail(f"{conv.name} does not change the output at all", convolution=conv.name)
+            return
+
+
+def silent_convs(anatomy: Anatomy, gradients: dict[int, float | None]) -> set[int]:
+    """The convolutions whose results have a gradient of nothing, by the index of the result."""
+    largest = max((g for g in gradients.values() if g), default=0.0)
+    outputs = {conv.output.index for conv in anatomy.convs}
+    return {
+        index
+        for index, gradient in gradients.items()
+        if index in outputs and gradient is not None and gradient <= 1e-30 * largest
+    }
+
+
+def skips_leave_from_the_end_of_their_level(x: Examination) -> Iterator[Finding]:
+    """Yield a finding for a skip taken before its level's last convolution."""
+    anatomy = x.anatomy
+    fresh = [join.fresh for join in anatomy.joins]
+    for down in anatomy.downs:
+        source = next(v for v in down.inputs if v.from_image and v.spatial)
+        if came_up(source) or not anatomy.is_live(down.output):
+            continue
+        last = [conv for conv in anatomy.last_convs(source) if max(conv.kernel) > 1]
+        last = [conv for conv in last if abs(conv.output.step / source.step - 1) < 0.3]
+        skips = [v for v in fresh if abs(v.step / source.step - 1) < 0.3]
+        if not last or not skips:
+            continue
+        if down.index in anatomy.conv_of and not any(
+            v.descends_from(source) or source.descends_from(v) for v in skips
+        ):
+            continue
+        if not any(v.descends_from(conv.output) for v in skips for conv in last):
+            level = level_of(source.step)
+            yield fail(
+                f"level {level}: the skip is taken before {last[-1].name}, the last convolution "
+                f"of its level",
+                level=level,
+            )
+
+
+def what_goes_down_was_convolved(x: Examination) -> Iterator[Finding]:
+    """Yield a finding for a level whose convolutions serve its skip alone."""
+    convolved = encoder_convs(x.anatomy)
+    for down in x.anatomy.downs:
+        source = next(v for v in down.inputs if v.from_image and v.spatial)
+        convs = convolved.get(level_of(source.step), [])
+        if came_up(source) or not convs or not leads_on(x.anatomy, down):
+            continue
+        if not any(source.descends_from(conv.output) for conv in convs):
+            yield fail(
+                f"level {level_of(source.step)}: what is pooled has not been "
+                f"through {convs[-1].name}, which serves the skip alone",
+            )
+            return
+
+
+def leads_on(anatomy: Anatomy, down: Step) -> bool:
+    """Whether it is the only way down from its level, or the only one of its kind."""
+    source = next(v for v in down.inputs if v.from_image and v.spatial)
+    others = [
+        d
+        for d in anatomy.downs
+        if d is not down
+        and abs(d.inputs[0].step / source.step - 1) < 0.3
+        and not came_up(d.inputs[0])
+    ]
+    return not others
+
+
+def between(value: Value) -> Iterator[Step]:
+    """The steps from the last convolution to `value`, along its first input."""
+    while value.made_by is not None and value.made_by.operation != "convolution":
+        yield value.made_by
+        maps = [v for v in value.made_by.inputs if v.from_image]
+        if len(maps) != 1:
+            return
+        value = maps[0]
+
+
+def bounced(value: Value) -> bool:
+    """Whether the value is a map made coarser and finer again with no convolution between."""
+    shrunk = grown = False
+    for step in between(value):
+        source = next((v for v in step.inputs if v.from_image and v.spatial), None)
+        if source is None or not step.output.spatial:
+            return False
+        grown = grown or step.output.step < source.step / 1.3
+        shrunk = shrunk or (grown and step.output.step > source.step * 1.3)
+    return shrunk
+
+
+def nothing_is_overwritten(x: Examination) -> Iterator[Finding]:
+    """Yield a finding if the net cannot go backward because a map was overwritten."""
+    try:
+        with torch.enable_grad():
+            output = main_output(x.copy()(x.image(x.sides, seed=5).to(x.dtype)))
+            if output is not None and output.requires_grad:
+                torch.autograd.backward(output.sum())
+    except RuntimeError as error:
+        if "inplace" in str(error):
+            yield fail(
+                "a map that the backward pass needs has been overwritten in place",
+                error=str(error).splitlines()[0],
+            )
+
+
+def upsampling_doubles(x: Examination) -> Iterator[Finding]:
+    """Yield a finding where a map is enlarged too far and shrunk again, or fitted by a resize."""
+    anatomy = x.anatomy
+    for up in anatomy.ups:
+        for user in following(up.output):
+            source = next((v for v in user.inputs if v.from_image and v.spatial), None)
+            if source is None or not user.output.spatial or not anatomy.is_live(user.output):
+                continue
+            ratio = user.output.step / source.step
+            if ratio > 1.001 and user.index not in anatomy.conv_of:
+                yield (fail if plain(user.operation) in RESIZES else warn)(
+                    f"a map is enlarged to {up.output.shape[-1]} px and made smaller again, to "
+                    f"{user.output.shape[-1]} px ({user.operation}), before any convolution",
+                    operation=user.operation,
+                )
+                return
+
+
+def following(value: Value) -> Iterator[Step]:
+    """The steps after `value`, up to the next merge or convolution."""
+    waiting = list(value.users)
+    while waiting:
+        step = waiting.pop()
+        maps = {v.index for v in step.inputs if v.from_image}
+        if len(maps) > 1:
+            continue
+        yield step
+        if step.operation != "convolution":
+            waiting.extend(step.output.users)
+
+
+CHECKS: Final[Mapping[str, Check]] = {
+    "every_level_is_joined": Check(
+        title="What each level of the contracting path makes meets the map that comes up.",
+        harm="Fine detail of that level is lost: contours get coarse.",
+        cause="A skip forgotten, replaced by zeros, or joined with the wrong map.",
+        run=levels_are_joined,
+    ),
+    "both_sides_of_a_join_reach_the_output": Check(
+        title="Skip and upsampled map both change the output.",
+        harm="Half of the decoder's input is dead weight.",
+        cause="A product with zero, a map joined with itself.",
+        run=skips_are_alive,
+    ),
+    "gradients_flow_through_every_path": Check(
+        title="No map on its way to the output is taken out of the graph.",
+        harm="What stands before it is not trained along this path.",
+        cause="detach(), .data, torch.no_grad(), a round trip through numpy.",
+        run=gradient_is_cut,
+    ),
+    "everything_computed_is_used": Check(
+        title="Each convolution's result reaches an output.",
+        harm="A stage costs time and memory and does nothing.",
+        cause="A wrong variable is handed on.",
+        run=everything_is_used,
+    ),
+    "skips_leave_from_the_end_of_their_level": Check(
+        title="A skip is taken after the last convolution of its level.",
+        harm="The decoder gets weaker features than the encoder has.",
+        cause="The map is kept one line too early.",
+        run=skips_leave_from_the_end_of_their_level,
+    ),
+    "what_goes_down_was_convolved": Check(
+        title="What is pooled has been through the convolutions of its level.",
+        harm="The deeper levels see less than they could.",
+        cause="A wrong variable is pooled.",
+        run=what_goes_down_was_convolved,
+    ),
+    "nothing_is_overwritten": Check(
+        title="No map that is still needed is overwritten.",
+        harm="Training fails, or trains on something else.",
+        cause="An in-place operation on a map that is kept for its skip.",
+        run=nothing_is_overwritten,
+    ),
+    "upsampling_doubles": Check(
+        title="An upsampled map is not made smaller again.",
+        harm="Work is wasted and pixels are mixed that should not be.",
+        cause="A wrong factor, mended by a resize.",
+        run=upsampling_doubles,
+    ),
+}

@@ -1,0 +1,145 @@
+"""What a net is: its design, read off the operations of its trace."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import Any
+
+from unet.anatomy import NORMS, RESIZES, Anatomy, Conv, plain
+from unet.checks.activations import FINAL, padding_kind, stands_in_upsampling
+from unet.examination import Examination
+
+UNKNOWN = "unknown"
+MIXED = "mixed"
+
+
+def infer(x: Examination) -> dict[str, Any]:
+    """The design of a net by the names of `UNetSpec`, with its size law, reach and counts."""
+    anatomy = x.anatomy
+    output = anatomy.output
+    places = output.spatial
+    return {
+        "in_channels": x.in_channels,
+        "num_classes": output.shape[1] if len(output.shape) > 1 else None,
+        "depth": anatomy.depth,
+        "padding": padding(anatomy),
+        "skip": skip_kind(anatomy),
+        "upsampling": upsampling(anatomy),
+        "norm": norm(anatomy),
+        "base_channels": base_channels(anatomy),
+        "kernel": kernel(anatomy),
+        "parameters": sum(p.numel() for p in x.net.parameters()),
+        "macs": macs(anatomy),
+        "macs_at": list(x.sides),
+        "final_activation": final_activation(anatomy),
+        "legal_sizes": f"{x.side % x.lattice} + {x.lattice}k" if anatomy.downs else "any",
+        "margin": x.side - output.shape[-1],
+        "off_grid": off_grid(x),
+        "receptive_field": [
+            math.ceil(place.before) + math.ceil(place.after) + 1 for place in places
+        ],
+    }
+
+
+def ordinary(anatomy: Anatomy) -> list[Conv]:
+    """The convolutions of the blocks."""
+    return [
+        conv
+        for conv in anatomy.convs
+        if conv.is_spatial and max(conv.stride) == 1 and not conv.transposed
+    ]
+
+
+def commonest(found: list[str], none: str) -> str:
+    """The one that there is, `mixed` for several, or `none`."""
+    kinds = Counter(found)
+    return none if not kinds else next(iter(kinds)) if len(kinds) == 1 else MIXED
+
+
+def padding(anatomy: Anatomy) -> str:
+    """How the blocks treat the border."""
+    convs = [c for c in ordinary(anatomy) if not stands_in_upsampling(anatomy, c)]
+    return commonest([padding_kind(anatomy, conv) for conv in convs], UNKNOWN)
+
+
+def skip_kind(anatomy: Anatomy) -> str:
+    """How skips are joined."""
+    return commonest([join.kind for join in anatomy.joins], "none")
+
+
+def upsampling(anatomy: Anatomy) -> str:
+    """How the expansive path enlarges maps."""
+    found = []
+    for step in anatomy.ups:
+        if step.index in anatomy.conv_of:
+            found.append("transposed")
+        else:
+            found.append(RESIZES.get(step.operation, UNKNOWN))
+    return commonest(found, "none")
+
+
+def norm(anatomy: Anatomy) -> str:
+    """What normalises."""
+    found = []
+    for step in anatomy.trace.steps:
+        kind = NORMS.get(step.operation)
+        if kind is not None and anatomy.is_live(step.output):
+            folded = step.inputs[0].shape[0] == 1 and bool(step.settings.get("training"))
+            source = step.inputs[0].made_by
+            viewed = source is not None and source.operation in ("view", "_unsafe_view")
+            found.append("instance" if folded and viewed else kind)
+    return commonest(found, "none")
+
+
+def base_channels(anatomy: Anatomy) -> int | None:
+    """Channels of the first convolution of the blocks."""
+    convs = ordinary(anatomy)
+    return convs[0].out_channels if convs else None
+
+
+def kernel(anatomy: Anatomy) -> str:
+    """The windows of all convolutions that stand in blocks."""
+    ends = {v.index for v in anatomy.trace.outputs}
+    found = []
+    for conv in anatomy.convs:
+        head = any(conv.output.index == end for end in ends) or (
+            max(conv.kernel) == 1 and (conv is anatomy.convs[-1])
+        )
+        if head or conv.transposed or stands_in_upsampling(anatomy, conv):
+            continue
+        reach = [d * (k - 1) + 1 for k, d in zip(conv.kernel, conv.dilation, strict=True)]
+        found.append("x".join(map(str, reach)))
+    return commonest(found, UNKNOWN)
+
+
+def macs(anatomy: Anatomy) -> int:
+    """Multiply-adds of all convolutions for one image of the size examined."""
+    total = 0
+    for conv in anatomy.convs:
+        pixels = conv.source if conv.transposed else conv.output
+        window = math.prod(conv.kernel) * conv.source.shape[1] * conv.out_channels // conv.groups
+        total += window * math.prod(pixels.shape[2:]) * pixels.shape[0]
+    return total
+
+
+def final_activation(anatomy: Anatomy) -> str:
+    """What bends the logits last; `none` for raw logits."""
+    names = [
+        plain(step.operation).strip("_")
+        for step in anatomy.final_steps()
+        if plain(step.operation) in FINAL
+    ]
+    return names[-1] if names else "none"
+
+
+def off_grid(x: Examination) -> str:
+    """What happens to a size that the poolings cannot halve."""
+    if not x.anatomy.downs:
+        return "accepts"
+    base = x.run(x.sides).output
+    run = x.run(x.off_grid[0])
+    if run.output is None or base is None:
+        return "refuses"
+    grown = run.output.shape[-1] - base.shape[-1]
+    return "accepts" if grown == x.off_grid[0][-1] - x.side else "shrinks"

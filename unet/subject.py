@@ -1,0 +1,275 @@
+"""Any net that a user points at: reads the target, loads it, verifies it in its own process.
+
+Loading a target runs its code: this is no sandbox. But whatever the code does to its own
+process, the tool goes on and says so.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import inspect
+import json
+import multiprocessing
+import os
+import resource
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, final
+
+from unet.refusal import Refusal
+
+if TYPE_CHECKING:
+    from torch import nn
+
+GIB: Final = 2**30
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one subject may take: seconds of wall-clock time, and bytes of memory."""
+
+    seconds: float = 120.0
+    memory: float = 12.0 * GIB
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is asked of every target: its channels, what is claimed of it, the profile, limits."""
+
+    in_channels: int | None = None
+    claims: Mapping[str, str] = field(default_factory=dict)
+    profile: str = "sound"
+    limits: Limits = Limits()
+
+
+@final
+@dataclass(frozen=True)
+class Target:
+    """A net by its source and name: `package.module:Factory`, `file.py:Factory(channels=3)`."""
+
+    text: str
+    source: str
+    name: str
+    arguments: tuple[Any, ...] = ()
+    keywords: Mapping[str, Any] = field(default_factory=dict)
+    called: bool = False
+
+
+def read_target(text: str) -> Target:
+    """Parse a target; raises `Refusal` for one that is not written as shown.
+
+    >>> target = read_target("nets/mine.py:UNet(n_channels=3, n_classes=2)")
+    >>> target.source, target.name, dict(target.keywords)
+    ('nets/mine.py', 'UNet', {'n_channels': 3, 'n_classes': 2})
+    """
+    source, colon, call = text.partition(":")
+    shape = "package.module:Factory, file.py:Factory or file.py:Factory(channels=3)"
+    if not colon or not source or not call:
+        raise Refusal(f"target {text!r} is not {shape}")
+    try:
+        tree = ast.parse(call.strip(), mode="eval").body
+    except SyntaxError:
+        raise Refusal(f"target {text!r} is not {shape}") from None
+    if not isinstance(tree, ast.Call):
+        return Target(text, source, _dotted(tree, text, shape))
+    try:
+        arguments = tuple(ast.literal_eval(argument) for argument in tree.args)
+        keywords = {k.arg: ast.literal_eval(k.value) for k in tree.keywords if k.arg}
+    except ValueError:
+        raise Refusal(
+            f"target {text!r}: arguments must be literals, as 3, 'same' or [1, 2]"
+        ) from None
+    return Target(text, source, _dotted(tree.func, text, shape), arguments, keywords, called=True)
+
+
+def _dotted(tree: ast.expr, text: str, shape: str) -> str:
+    names: list[str] = []
+    while isinstance(tree, ast.Attribute):
+        names.append(tree.attr)
+        tree = tree.value
+    if not isinstance(tree, ast.Name):
+        raise Refusal(f"target {text!r} is not {shape}")
+    return ".".join([*names, tree.id][::-1] if not names else [tree.id, *names[::-1]])
+
+
+def load(target: Target) -> nn.Module:
+    """Run the target's code and build its net; raises `Refusal` if there is none."""
+    from torch import nn
+
+    module = _module(target.source)
+    found: Any = module
+    for name in target.name.split("."):
+        if not hasattr(found, name):
+            nets = [key for key, value in vars(module).items() if _is_net(value, module)]
+            raise Refusal(
+                f"{target.source} has no {target.name}; its nets are {', '.join(nets) or 'none'}"
+            )
+        found = getattr(found, name)
+    if isinstance(found, nn.Module) and not target.called:
+        return found
+    if not callable(found):
+        raise Refusal(f"{target.text} is a {type(found).__name__}, not a net or a factory of one")
+    _require_arguments(target, found)
+    net = found(*target.arguments, **target.keywords)
+    if not isinstance(net, nn.Module):
+        raise Refusal(f"{target.text} makes a {type(net).__name__}, not a torch.nn.Module")
+    return net
+
+
+def _is_net(value: object, module: object) -> bool:
+    from torch import nn
+
+    mine = getattr(value, "__module__", None) == getattr(module, "__name__", "")
+    return mine and inspect.isclass(value) and issubclass(value, nn.Module)
+
+
+def _require_arguments(target: Target, factory: Any) -> None:
+    try:
+        signature = inspect.signature(factory)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(*target.arguments, **target.keywords)
+    except TypeError as error:
+        raise Refusal(
+            f"{target.source}:{target.name}{signature} cannot be called so: {error}; "
+            f"give its arguments, as in {target.source}:{target.name}(...)"
+        ) from None
+
+
+def _module(source: str) -> Any:
+    path = Path(source)
+    if path.suffix == ".py":
+        if not path.is_file():
+            raise Refusal(f"there is no file {source}")
+        # The file's own neighbours come first, as when it is run.
+        sys.path.insert(0, str(path.resolve().parent))
+        spec = importlib.util.spec_from_file_location(f"subject_{path.stem}", path)
+        if spec is None or spec.loader is None:
+            raise Refusal(f"{source} is not a Python file")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module
+        spec.loader.exec_module(module)
+        return module
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        return importlib.import_module(source)
+    except ModuleNotFoundError as error:
+        if error.name and source.startswith(error.name):
+            raise Refusal(f"there is no module {source}, nor a file of that name") from None
+        raise
+
+
+Report = dict[str, Any]
+
+
+def reports(targets: Sequence[Target], request: Request) -> Iterator[Report]:
+    """The report on each target, one after the other, each from a process of its own."""
+    # Loaded once, here: each process starts as a copy of this one.
+    import unet.verify  # noqa: F401
+
+    for target in targets:
+        yield _isolated(target, request)
+
+
+def _isolated(target: Target, request: Request) -> Report:
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_examine, args=(sender, target, request))
+    process.start()
+    sender.close()
+    message: bytes | None = None
+    late = False
+    try:
+        if receiver.poll(request.limits.seconds):
+            message = receiver.recv_bytes()
+        else:
+            late = True
+    except (EOFError, OSError):
+        pass
+    finally:
+        _end(process.pid)
+        process.join()
+        receiver.close()
+    if message is not None:
+        try:
+            report: Report = json.loads(message)
+        except ValueError:
+            return _error(target, "its report could not be read")
+        return report
+    if late:
+        return _error(target, f"did not finish within {request.limits.seconds:g} s (--timeout)")
+    code = process.exitcode or 0
+    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
+    return _error(target, f"its process {how} before it was verified")
+
+
+def _end(pid: int | None) -> None:
+    """End the process and all that it started."""
+    if pid is None:
+        return
+    for kill in (os.killpg, os.kill):
+        try:
+            kill(pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            continue
+
+
+def _error(target: Target, message: str) -> Report:
+    return {
+        "subject": target.text,
+        "verdict": "error",
+        "error": message,
+        "inferred": {},
+        "results": [],
+    }
+
+
+def _examine(sender: Connection, target: Target, request: Request) -> None:
+    """Load and verify one target, in a process of its own, and send the report."""
+    os.setsid()
+    dumps, send = json.dumps, sender.send_bytes
+    silence = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(silence, stream)
+    _limit_memory(request.limits.memory)
+    try:
+        from unet.verify import report_on
+
+        report = report_on(
+            target.text,
+            load(target),
+            in_channels=request.in_channels,
+            claims=request.claims,
+            profile=request.profile,
+        )
+    except BaseException as error:  # noqa: BLE001  # whatever its code may raise
+        report = _error(target, _in_one_line(error))
+    send(dumps(report, default=str).encode())
+    os._exit(0)
+
+
+def _in_one_line(error: BaseException) -> str:
+    try:
+        text = " ".join(str(error).split())[:400]
+    except Exception:  # noqa: BLE001  # an error whose text is an error
+        text = ""
+    if isinstance(error, Refusal):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _limit_memory(limit: float) -> None:
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    soft = int(used + limit)
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if hard == resource.RLIM_INFINITY or soft < hard:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))

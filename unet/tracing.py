@@ -1,0 +1,391 @@
+"""Follows every tensor through a net, operation by operation, with its place in input pixels.
+
+Works below autograd and above the kernels, where any net, however written, is a sequence of a
+few hundred operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, final
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from unet.places import ALIKE, MERGES, RULES, Call, Place, Places
+
+IMAGE: Final = "image"
+PARAMETER: Final = "parameter"
+BUFFER: Final = "buffer"
+CONSTANT: Final = "constant"
+COMPUTED: Final = "computed"
+
+
+@final
+@dataclass(eq=False, slots=True)
+class Value:
+    """One tensor at one moment: its shape, its place, and the operation that made it."""
+
+    index: int
+    shape: tuple[int, ...]
+    places: Places
+    kind: str
+    made_by: Step | None = None
+    name: str = ""
+    ancestors: int = 0
+    """A bit for each value that it was computed from, itself included."""
+    deepest: float = 0.0
+    """The coarsest step that its samples have passed through; 0 without the image."""
+    users: list[Step] = field(default_factory=list)
+    floating: bool = True
+
+    @property
+    def from_image(self) -> bool:
+        """Whether the image is among its ancestors."""
+        return bool(self.ancestors & 1)
+
+    @property
+    def spatial(self) -> tuple[Place, ...]:
+        """The places that are known, in the order of its dimensions."""
+        return tuple(place for place in self.places if place is not None)
+
+    @property
+    def step(self) -> float:
+        """Input pixels from one sample to the next along its first axis; 0 if unknown."""
+        return abs(self.spatial[0].step) if self.spatial else 0.0
+
+    def descends_from(self, other: Value) -> bool:
+        """Whether `other` is this value or one of its ancestors."""
+        return bool(self.ancestors >> other.index & 1)
+
+    def __repr__(self) -> str:
+        return f"<{self.index} {self.name or self.kind} {self.shape} step {self.step:g}>"
+
+
+@final
+@dataclass(eq=False, slots=True)
+class Step:
+    """One operation: its name in torch's own table, what it read and what it returned."""
+
+    index: int
+    operation: str
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+    settings: Mapping[str, Any]
+
+    @property
+    def output(self) -> Value:
+        """Its first result."""
+        return self.outputs[0]
+
+    def __repr__(self) -> str:
+        return f"<{self.index} {self.operation} {self.inputs} -> {self.outputs}>"
+
+
+@final
+@dataclass(eq=False, slots=True)
+class Trace:
+    """All operations of one forward pass; `outputs` are the tensors that the net returned."""
+
+    steps: list[Step]
+    image: Value
+    outputs: list[Value]
+    values: list[Value]
+    cuts: list[Value]
+    """Results that ask for no gradient although what they were computed from does."""
+    tensors: dict[int, Tensor]
+    """The tensors of values that a gradient can be asked for, by index."""
+
+    @property
+    def live(self) -> int:
+        """A bit for each value that an output was computed from."""
+        bits = 0
+        for output in self.outputs:
+            bits |= output.ancestors
+        return bits
+
+    def is_live(self, value: Value) -> bool:
+        """Whether an output was computed from `value`."""
+        return bool(self.live >> value.index & 1)
+
+    def of(self, *operations: str) -> Iterator[Step]:
+        """The steps with one of these operations."""
+        return (step for step in self.steps if step.operation in operations)
+
+
+def trace(net: nn.Module, image: Tensor) -> tuple[Any, Trace]:
+    """Run `net` on `image`, (N, C, ...), and return what it returned with the trace."""
+    recorder = _Recorder(net, image)
+    watch = _GradientWatch(recorder)
+    with watch, recorder:
+        returned = net(image)
+    outputs = [leaf for leaf in tree_leaves(plain_outputs(returned)) if isinstance(leaf, Tensor)]
+    return returned, Trace(
+        steps=recorder.steps,
+        image=recorder.values[0],
+        outputs=[recorder.value_of(output) for output in outputs],
+        values=recorder.values,
+        cuts=list({id(value): value for value in watch.cuts}.values()),
+        tensors=watch.tensors,
+    )
+
+
+def plain_outputs(returned: object) -> object:
+    """Dictionaries and lists in place of what merely behaves like one."""
+    if isinstance(returned, Mapping):
+        return {str(key): plain_outputs(value) for key, value in returned.items()}
+    if isinstance(returned, (list, tuple)):
+        return [plain_outputs(value) for value in returned]
+    if hasattr(returned, "__dict__") and not isinstance(returned, (Tensor, nn.Module)):
+        return [plain_outputs(value) for value in vars(returned).values()]
+    return returned
+
+
+SQUASHING: Final = frozenset(
+    {"sigmoid", "sigmoid_", "_softmax", "hardsigmoid", "hardsigmoid_", "tanh"}
+)
+RESHAPING: Final = frozenset(
+    {
+        "expand", "view", "unsqueeze", "squeeze", "repeat", "clone", "_unsafe_view", "slice",
+        "upsample_nearest2d", "upsample_bilinear2d", "upsample_trilinear3d", "permute",
+        "native_batch_norm", "alias", "transpose",
+    }
+)  # fmt: skip
+
+SHAPE_ONLY: Final = frozenset(
+    {
+        "empty_like", "zeros_like", "ones_like", "full_like", "rand_like", "randn_like",
+        "new_empty", "new_zeros", "new_ones", "new_full", "new_empty_strided",
+    }
+)  # fmt: skip
+"""Operations that read the shape of a map and nothing else."""
+
+Key = tuple[int, int, tuple[int, ...], tuple[int, ...]]
+
+
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
+    """Writes down each operation; keeps every tensor alive so that no storage is used twice."""
+
+    def __init__(self, net: nn.Module, image: Tensor) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.steps: list[Step] = []
+        self.values: list[Value] = []
+        self.known: dict[Key, Value] = {}
+        self.aliases: dict[int, set[Key]] = {}
+        self.kept: list[object] = []
+        places = (None, None, *(Place(axis, 1.0, 0.0) for axis in range(image.dim() - 2)))
+        self._add(image, IMAGE, places, name="image", deepest=1.0)
+        for name, parameter in net.named_parameters():
+            self._add(parameter, PARAMETER, (None,) * parameter.dim(), name=name)
+        for name, buffer in net.named_buffers():
+            self._add(buffer, BUFFER, (None,) * buffer.dim(), name=name)
+
+    def value_of(self, tensor: Tensor) -> Value:
+        """The value that `tensor` holds now; a tensor never seen before is a constant."""
+        found = self.known.get(_key(tensor))
+        return found or self._add(tensor, CONSTANT, (None,) * tensor.dim())
+
+    def _add(self, tensor: Tensor, kind: str, places: Places, **more: Any) -> Value:
+        value = Value(
+            index=len(self.values),
+            shape=tuple(tensor.shape),
+            places=places,
+            kind=kind,
+            floating=tensor.is_floating_point(),
+            **more,
+        )
+        value.ancestors |= 1 << value.index
+        self.values.append(value)
+        self._bind(tensor, value)
+        return value
+
+    def _bind(self, tensor: Tensor, value: Value) -> None:
+        key = _key(tensor)
+        self.known[key] = value
+        self.aliases.setdefault(key[0], set()).add(key)
+        # A storage's address is its name only as long as it lives.
+        self.kept.append(tensor.untyped_storage() if not tensor.is_sparse else tensor)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        tensors = [leaf for leaf in tree_leaves((args, kwargs or {})) if isinstance(leaf, Tensor)]
+        inputs = tuple(self.value_of(tensor) for tensor in tensors)
+        out = func(*args, **(kwargs or {}))
+        results = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
+        self._record(func, inputs, tensors, results, _named(func, args, kwargs or {}))
+        return out
+
+    def _record(
+        self,
+        func: Any,
+        inputs: tuple[Value, ...],
+        tensors: list[Tensor],
+        results: list[Tensor],
+        settings: Mapping[str, Any],
+    ) -> None:
+        operation = _name(func)
+        step = Step(len(self.steps), operation, inputs, (), settings)
+        outputs = []
+        for number, result in enumerate(results):
+            places = _places(func, inputs, tuple(result.shape), (settings, number))
+            same = next((t for t in tensors if _key(t) == _key(result)), None)
+            value = self._add(result, COMPUTED if inputs else CONSTANT, places, made_by=step)
+            if same is not None and func._schema.is_mutable:
+                self._overwrite(result, value)
+            for source in () if operation in SHAPE_ONLY else inputs:
+                value.ancestors |= source.ancestors
+            content = (
+                [source for source in inputs if not _is_gate(source)]
+                if operation in ("mul", "mul_")
+                else inputs
+            )
+            value.deepest = max([value.step, *(source.deepest for source in content or inputs)])
+            if not value.from_image:
+                value.deepest = 0.0
+            outputs.append(value)
+        step.outputs = tuple(outputs)
+        if outputs:
+            self.steps.append(step)
+            for source in dict.fromkeys(inputs):
+                source.users.append(step)
+
+    def _overwrite(self, tensor: Tensor, value: Value) -> None:
+        """Every other view of the memory that was written to now holds something else."""
+        mine = _key(tensor)
+        for key in list(self.aliases.get(mine[0], ())):
+            if key == mine:
+                continue
+            old = self.known[key]
+            places = old.places
+            if not old.spatial and len(old.shape) == len(value.shape):
+                places = tuple(
+                    place and place.shifted(-start)
+                    for place, start in zip(value.places, _start(mine, key), strict=True)
+                )
+            changed = replace(
+                old,
+                index=len(self.values),
+                places=places,
+                kind=COMPUTED,
+                made_by=value.made_by,
+                ancestors=old.ancestors | value.ancestors | 1 << len(self.values),
+                deepest=max(old.deepest, value.deepest),
+                users=[],
+            )
+            for source in value.made_by.inputs if value.made_by else ():
+                changed.ancestors |= source.ancestors
+                changed.deepest = max(changed.deepest, source.deepest)
+            self.values.append(changed)
+            self.known[key] = changed
+
+
+class _GradientWatch(TorchFunctionMode):
+    """Notes each result that asks for no gradient although it was computed from what does."""
+
+    def __init__(self, recorder: _Recorder) -> None:
+        super().__init__()
+        self.recorder = recorder
+        self.cuts: list[Value] = []
+        self.tensors: dict[int, Tensor] = {}
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        for result in tree_leaves(out):
+            if isinstance(result, Tensor) and result.requires_grad:
+                self.tensors[self.recorder.value_of(result).index] = result
+        if isinstance(out, Tensor) and out.is_floating_point() and not out.requires_grad:
+            given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+            if any(leaf.requires_grad for leaf in given):
+                self.cuts.append(self.recorder.value_of(out))
+        return out
+
+
+def _is_gate(value: Value) -> bool:
+    """Whether it is a weight between 0 and 1, perhaps resized: it weighs a map and is none."""
+    while value.made_by is not None:
+        if value.made_by.operation in SQUASHING:
+            return True
+        if value.made_by.operation not in RESHAPING:
+            return False
+        value = value.made_by.inputs[0]
+    return False
+
+
+def _key(tensor: Tensor) -> Key:
+    storage = tensor.untyped_storage()._cdata
+    return storage, int(tensor.storage_offset()), tuple(tensor.shape), tuple(tensor.stride())
+
+
+def _start(part: Key, whole: Key) -> tuple[int, ...]:
+    """The sample of `whole` at which its view `part` begins, dimension by dimension."""
+    rest = part[1] - whole[1]
+    starts = [0] * len(whole[2])
+    for stride, dim in sorted(((s, d) for d, s in enumerate(whole[3])), reverse=True):
+        if stride > 0 and rest > 0:
+            starts[dim], rest = divmod(rest, stride)
+    return tuple(starts)
+
+
+def _named(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a call by their names in torch's table."""
+    names = [argument.name for argument in func._schema.arguments]
+    defaults = {a.name: a.default_value for a in func._schema.arguments if a.has_default_value()}
+    return {**defaults, **dict(zip(names, args, strict=False)), **kwargs}
+
+
+def _places(
+    func: Any,
+    inputs: tuple[Value, ...],
+    shape: tuple[int, ...],
+    setting: tuple[Mapping[str, Any], int],
+) -> Places:
+    """The places of a result, by the rule of its operation."""
+    operation = _name(func)
+    unknown: Places = (None,) * len(shape)
+    source = next((value for value in inputs if value.from_image and value.spatial), None)
+    if source is None or operation in SHAPE_ONLY:
+        return unknown
+    settings, number = setting
+    found: Places = unknown
+    if operation == "cat":
+        dim = int(settings.get("dim", 0)) % len(shape)
+        # Pieces laid end to end along an axis: what lies where depends on all of them.
+        found = unknown if source.places[dim] else _merged(inputs, shape, besides=dim)
+    elif operation in RULES:
+        found = RULES[operation](Call(source.shape, source.places, shape, settings, number))
+    elif operation in ALIKE:
+        found = source.places
+    elif torch.Tag.pointwise in func.tags or operation in MERGES:
+        found = _merged(inputs, shape)
+    return found if len(found) == len(shape) else unknown
+
+
+def _name(func: Any) -> str:
+    """An operation's name in torch's table."""
+    return str(func._schema.name).removeprefix("aten::")
+
+
+def _merged(inputs: tuple[Value, ...], shape: tuple[int, ...], besides: int = -1) -> Places:
+    """Where a merge of several maps lies: where the one does that was never coarser.
+
+    That is the skip, whose samples lie where pooling left them.
+    """
+    places: list[Place | None] = [None] * len(shape)
+    for value in sorted((v for v in inputs if v.from_image), key=lambda v: (v.deepest, v.index)):
+        lead = len(shape) - len(value.shape)
+        for dim, place in enumerate(value.places):
+            known = place is not None and lead + dim >= 0 and lead + dim != besides
+            if not known or value.shape[dim] != shape[lead + dim]:
+                continue
+            assert place is not None
+            mine = places[lead + dim]
+            places[lead + dim] = place if mine is None else mine.joined(place)
+    return tuple(places)
