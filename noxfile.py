@@ -33,7 +33,8 @@ def nightly(session: nox.Session) -> None:
     session.run(
         *("python", "-m", "pytest", "--numprocesses", "auto"),
         *("tests/test_algebra.py", "tests/test_cost.py", "tests/test_memory.py"),
-        *("tests/test_reach.py", "tests/test_behaviour.py", *session.posargs),
+        *("tests/test_reach.py", "tests/test_behaviour.py", "tests/test_verify.py"),
+        *session.posargs,
         env={"HYPOTHESIS_PROFILE": "nightly"},
     )
 
