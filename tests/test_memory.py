@@ -68,6 +68,14 @@ def peak_bytes(net: nn.Module, image: Tensor) -> int:
     return peak.most
 
 
+def test_many_classes_are_what_is_alive_at_the_end() -> None:
+    """With more classes than channels the logits, beside what they read, are the most."""
+    spec = UNetSpec(depth=1, base_channels=1, num_classes=64)
+    peak = memory(spec, 40, 44).inference
+    assert peak == 4 * (40 * 44 + 24 * 28 + 64 * 24 * 28)
+    assert peak == peak_bytes(UNet(spec), torch.zeros(1, 1, 40, 44))
+
+
 @given(st.data(), specs(deepest=3), st.sampled_from([0.0, 0.5]))
 def test_memory_is_what_a_net_keeps_and_holds(
     data: st.DataObject, spec: UNetSpec, dropout: float

@@ -104,6 +104,7 @@ def test_every_layer_sees_what_the_algebra_says(
         patch.setattr(model, "center_crop", crop)
         net(image)
     for layer, reach in zip(algebra.layers(spec), reaches(spec, side), strict=True):
+        assert reach.padded.shape == reach.first.shape == reach.last.shape
         if layer.name not in seen:
             assert layer.operation in ("input", "pooling")
             continue
