@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from typing import Any
 
 import pytest
@@ -48,16 +47,7 @@ def only(row: dict[str, Any]) -> list[str]:
     return row["failed"] or [warned for warned in row["warned"] if warned not in usual]
 
 
-def chosen_mutants() -> list[str]:
-    """All of them at night; by day the first of each family, and one that each check needs."""
-    if os.environ.get("HYPOTHESIS_PROFILE") == "nightly":
-        return list(MUTANTS)
-    first = {mutant.fault: name for name, mutant in reversed(MUTANTS.items())}
-    lone = {only(KILLS[name])[0]: name for name in MUTANTS if len(only(KILLS[name])) == 1}
-    return sorted({*first.values(), *lone.values()})
-
-
-@pytest.mark.parametrize("name", chosen_mutants())
+@pytest.mark.parametrize("name", MUTANTS)
 def test_a_broken_net_is_found(name: str) -> None:
     """By the first check that the record names; a remark is no failure."""
     mutant, row = MUTANTS[name], KILLS[name]
