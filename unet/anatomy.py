@@ -257,7 +257,7 @@ class Anatomy:
             found.extend(Join(step, f, risen[-1], kind) for f in fresh)
         return found
 
-    def back(self, value: Value, through: frozenset[str] | None = None) -> Iterator[Value]:
+    def back(self, value: Value) -> Iterator[Value]:
         """The values from `value` back to the last convolutions, those of the latter included."""
         seen: set[int] = set()
         waiting = [value]
@@ -269,8 +269,6 @@ class Anatomy:
             yield here
             step = here.made_by
             if step is None or step.index in self.conv_of:
-                continue
-            if through is not None and plain(step.operation) not in through:
                 continue
             waiting.extend(step.inputs)
 

@@ -142,6 +142,18 @@ class Examination:
         return Anatomy(found)
 
     @cached_property
+    def in_training(self) -> Anatomy | None:
+        """The parts of the net in training mode; None where it does not run so."""
+        try:
+            with torch.enable_grad():
+                _, found = trace(
+                    self.copy().train(), self.image(self.oblong, batch=2).to(self.dtype)
+                )
+        except Exception:  # noqa: BLE001  # whatever a net may raise
+            return None
+        return Anatomy(found)
+
+    @cached_property
     def at_other_sizes(self) -> dict[tuple[int, ...], Anatomy]:
         """The parts at an oblong legal size and at sizes off the grid, where it runs there."""
         found = {}

@@ -29,7 +29,7 @@ def infer(x: Examination) -> dict[str, Any]:
         "norm": norm(anatomy),
         "base_channels": base_channels(anatomy),
         "kernel": kernel(anatomy),
-        "parameters": sum(p.numel() for p in x.net.parameters()),
+        "parameters": x.parameters,
         "macs": macs(anatomy),
         "macs_at": list(x.sides),
         "final_activation": final_activation(anatomy),

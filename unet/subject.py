@@ -97,7 +97,7 @@ def _dotted(tree: ast.expr, text: str, shape: str) -> str:
         tree = tree.value
     if not isinstance(tree, ast.Name):
         raise Refusal(f"target {text!r} is not {shape}")
-    return ".".join([*names, tree.id][::-1] if not names else [tree.id, *names[::-1]])
+    return ".".join([tree.id, *names[::-1]])
 
 
 def load(target: Target) -> nn.Module:

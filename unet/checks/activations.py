@@ -6,12 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, final
 
-import torch
-
 from unet.anatomy import PADS, Anatomy, Conv, came_up, is_activation, plain
 from unet.checks.finding import Check, Finding, fail, warn
 from unet.examination import Examination
-from unet.tracing import Step, Value, trace
+from unet.tracing import Step, Value
 
 
 @final
@@ -229,25 +227,15 @@ def saturated(step: Step) -> bool:
     return False
 
 
-def trace_in_training(x: Examination) -> Anatomy | None:
-    """The parts of the net in training mode; None where it does not run so."""
-    try:
-        with torch.enable_grad():
-            _, found = trace(x.copy().train(), x.image(x.oblong, batch=2).to(x.dtype))
-    except Exception:  # noqa: BLE001  # whatever a net may raise
-        return None
-    return Anatomy(found)
-
-
 def operations_in_training(x: Examination) -> list[str]:
     """All operations of a pass in training mode."""
-    anatomy = trace_in_training(x)
+    anatomy = x.in_training
     return [] if anatomy is None else [step.operation for step in anatomy.trace.steps]
 
 
 def dropped_out(x: Examination) -> bool:
     """Whether in training the main output has been through dropout after its last convolution."""
-    anatomy = trace_in_training(x)
+    anatomy = x.in_training
     if anatomy is None:
         return False
     for step in anatomy.final_steps():

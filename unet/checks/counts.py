@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from typing import Final
 
 import torch
@@ -15,7 +14,7 @@ from unet.anatomy import NORMS, Anatomy, plain
 from unet.checks.finding import Check, Finding, fail, skip, warn
 from unet.examination import Examination
 from unet.inference import infer
-from unet.tracing import BUFFER, PARAMETER, Step, Value, plain_outputs, trace
+from unet.tracing import BUFFER, PARAMETER, Step, Value, plain_outputs
 
 
 def every_parameter_is_used(x: Examination) -> Iterator[Finding]:
@@ -27,16 +26,13 @@ def every_parameter_is_used(x: Examination) -> Iterator[Finding]:
         yield fail(f"{len(idle)} parameters are never used, {idle[0]} first", parameters=idle)
 
 
-@lru_cache(maxsize=4)
 def training_only(x: Examination) -> frozenset[str]:
     """The parameters that an output depends on in training, where some nets return more."""
-    try:
-        with torch.enable_grad():
-            _, traced = trace(x.copy().train(), x.image(x.oblong, batch=2).to(x.dtype))
-    except Exception:  # noqa: BLE001  # whatever a net may raise
+    anatomy = x.in_training
+    if anatomy is None:
         return frozenset()
-    live = traced.live
-    return frozenset(v.name for v in traced.values if v.kind == PARAMETER and live >> v.index & 1)
+    parameters = (value for value in anatomy.trace.values if value.kind == PARAMETER)
+    return frozenset(value.name for value in parameters if anatomy.is_live(value))
 
 
 def no_parameter_is_frozen(x: Examination) -> Iterator[Finding]:
