@@ -38,17 +38,18 @@ MAP = {
     "unet.places": set(),
     "unet.tracing": {"unet.places"},
     "unet.anatomy": {"unet.places", "unet.tracing"},
-    "unet.examination": {"unet.refusal", "unet.tracing", "unet.anatomy"},
+    "unet.running": {"unet.tracing"},
+    "unet.examination": {"unet.refusal", "unet.tracing", "unet.anatomy", "unet.running"},
     "unet.checks.finding": {"unet.examination"},
     "unet.checks.activations": {
         "unet.tracing", "unet.anatomy", "unet.examination", "unet.checks.finding",
     },
     "unet.inference": {"unet.anatomy", "unet.examination", "unet.checks.activations"},
-    "unet.checks.behaviour": {"unet.examination", "unet.checks.finding"},
+    "unet.checks.behaviour": {"unet.running", "unet.examination", "unet.checks.finding"},
     "unet.checks.sizes": {"unet.anatomy", "unet.examination", "unet.checks.finding"},
     "unet.checks.alignment": {
-        "unet.tracing", "unet.anatomy", "unet.examination", "unet.checks.finding",
-        "unet.checks.activations", "unet.checks.behaviour", "unet.checks.sizes",
+        "unet.tracing", "unet.anatomy", "unet.running", "unet.examination",
+        "unet.checks.finding", "unet.checks.activations",
     },
     "unet.checks.wiring": {
         "unet.tracing", "unet.anatomy", "unet.examination", "unet.checks.finding",
@@ -131,7 +132,8 @@ MAP = {
 }  # fmt: skip
 
 WITH_TORCH = {
-    "unet.model", "unet.tracing", "unet.anatomy", "unet.examination", "unet.inference",
+    "unet.model", "unet.tracing", "unet.anatomy", "unet.running", "unet.examination",
+    "unet.inference",
     "unet.verify", "unet.testing", "ablations.train",
 }  # fmt: skip
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import or_
 from typing import Final, final
 
 from unet.places import Place
@@ -105,6 +106,11 @@ class Conv:
         return min(self.kernel) > 1
 
     @property
+    def is_ordinary(self) -> bool:
+        """Whether it is one of those that blocks are made of: wide, and of stride 1."""
+        return self.is_spatial and max(self.stride) == 1 and not self.transposed
+
+    @property
     def is_depthwise(self) -> bool:
         """Whether each channel is convolved on its own."""
         return self.groups > 1 and self.groups == self.source.shape[1]
@@ -121,6 +127,29 @@ class Conv:
         window = "x".join(map(str, self.kernel))
         kind = "transposed " if self.transposed else ""
         return f"{kind}{window}, {self.source.shape[1]} -> {self.out_channels} channels"
+
+
+@final
+@dataclass(eq=False, frozen=True)
+class Change:
+    """A step that makes a map coarser or finer."""
+
+    step: Step
+    before: Value
+    after: Value
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether no row or column of what it read is left out."""
+        count = len(self.before.spatial)
+        if count != len(self.after.spatial):
+            return True
+        sizes = zip(self.before.shape[-count:], self.after.shape[-count:], strict=True)
+        places = zip(self.before.spatial, self.after.spatial, strict=True)
+        return all(
+            abs(size - small * abs(b.step / a.step)) <= 1e-6
+            for (size, small), (a, b) in zip(sizes, places, strict=True)
+        )
 
 
 @final
@@ -156,7 +185,7 @@ class Anatomy:
     @cached_property
     def live(self) -> int:
         """A bit for each value that some output was computed from."""
-        return self.trace.live
+        return reduce(or_, (output.ancestors for output in self.trace.outputs), 0)
 
     def is_live(self, value: Value) -> bool:
         """Whether some output was computed from it."""
@@ -195,26 +224,28 @@ class Anatomy:
         """The convolutions by the index of their step."""
         return {conv.step.index: conv for conv in self.convs}
 
-    def _changes(self, *, coarser: bool) -> list[Step]:
-        found = []
-        for step in self.trace.steps:
-            source = next((v for v in step.inputs if v.from_image and v.spatial), None)
-            if source is None or not step.output.spatial or len(step.output.shape) < 3:
-                continue
-            ratio = step.output.step / source.step
-            if (ratio > 1.3 if coarser else ratio < 1 / 1.3) and self.is_live(step.output):
-                found.append(step)
-        return found
+    @cached_property
+    def _changes(self) -> list[Change]:
+        return [
+            Change(step, step.source, step.output)
+            for step in self.trace.steps
+            if step.source and step.output.spatial and len(step.output.shape) > 2
+            if self.is_live(step.output)
+        ]
 
     @cached_property
-    def downs(self) -> list[Step]:
-        """Live steps that make the map coarser."""
-        return self._changes(coarser=True)
+    def downs(self) -> list[Change]:
+        """Where a live map is made coarser."""
+        return [c for c in self._changes if c.after.step > c.before.step * ALMOST]
 
     @cached_property
-    def ups(self) -> list[Step]:
-        """Live steps that make the map finer."""
-        return self._changes(coarser=False)
+    def ups(self) -> list[Change]:
+        """Where a live map is made finer."""
+        return [c for c in self._changes if c.after.step * ALMOST < c.before.step]
+
+    def is_up(self, step: Step) -> bool:
+        """Whether the step makes a live map finer."""
+        return any(up.step is step for up in self.ups)
 
     @cached_property
     def deepest(self) -> float:
@@ -280,16 +311,30 @@ class Anatomy:
             if v.made_by is not None and v.made_by.index in self.conv_of
         ]
 
+    def way_back(self, value: Value) -> Iterator[Step]:
+        """The steps that made `value`, the last first, to a convolution or a meeting of maps."""
+        while value.made_by is not None:
+            step = value.made_by
+            yield step
+            maps = {v.index: v for v in step.inputs if v.from_image}
+            if len(maps) != 1 or step.index in self.conv_of:
+                return
+            (value,) = maps.values()
+
+    def way_on(self, value: Value) -> Iterator[Step]:
+        """The steps that read `value` alone, and so on, to convolutions and meetings of maps."""
+        waiting = list(value.users)
+        while waiting:
+            step = waiting.pop()
+            if len({v.index for v in step.inputs if v.from_image}) > 1:
+                continue
+            yield step
+            if step.index not in self.conv_of:
+                waiting.extend(user for output in step.outputs for user in output.users)
+
     def final_steps(self) -> list[Step]:
         """What stands between the last convolution and the main output, in order."""
-        steps = []
-        value = self.output
-        while value.made_by is not None and value.made_by.index not in self.conv_of:
-            steps.append(value.made_by)
-            maps = [v for v in value.made_by.inputs if v.from_image]
-            if not maps:
-                break
-            value = maps[0]
+        steps = [s for s in self.way_back(self.output) if s.index not in self.conv_of]
         return steps[::-1]
 
 

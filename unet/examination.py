@@ -5,20 +5,19 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, final
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from unet.anatomy import Anatomy
 from unet.refusal import Refusal
-from unet.tracing import Step, plain_outputs, trace
+from unet.running import Run, attempt, difference, in_one_line, seeded
+from unet.tracing import Trace, trace
 
 SIDES: Final[Mapping[int, tuple[int, ...]]] = {
     2: (64, 96, 128, 188, 220, 256, 192, 160, 316, 444, 512, 572, 224, 140, 92, 48, 32),
@@ -26,13 +25,70 @@ SIDES: Final[Mapping[int, tuple[int, ...]]] = {
 }
 """Sides to try, by the number of axes; the first that runs is brought onto the grid."""
 
+LARGE: Final = 2_000_000
+"""Double precision has no fast convolutions: nets of more parameters are examined in single."""
+
 
 @final
 @dataclass(frozen=True)
-class Run:
-    """One forward pass in evaluation: the main output, or the error that there was instead."""
+class Witness:
+    """The copy of a net that experiments are made on, and what counts as equal in its type.
 
-    output: Tensor | None
+    `exact` if its weights were drawn anew such that all of them matter; a net that does not run
+    with other weights keeps its own.
+    """
+
+    net: nn.Module
+    dtype: torch.dtype
+    equal: float
+    exact: bool
+
+    def run(self, image: Tensor) -> Run:
+        """What it makes of an image."""
+        return attempt(self.net, image.to(self.dtype))
+
+    def copy(self) -> Witness:
+        """Another one, whose weights may be changed."""
+        return Witness(copy.deepcopy(self.net), self.dtype, self.equal, self.exact)
+
+
+@final
+@dataclass(frozen=True)
+class Repetition:
+    """Runs on one image, on it again, on another one, and on the first once more.
+
+    `changed` names the buffers that these runs have changed.
+    """
+
+    first: Run
+    again: Run
+    other: Run
+    later: Run
+    changed: list[str]
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """All four, in their order."""
+        return self.first, self.again, self.other, self.later
+
+
+@final
+@dataclass(frozen=True)
+class Lesson:
+    """A forward and backward pass in training mode; `error` says why there was none."""
+
+    anatomy: Anatomy | None
+    untaught: frozenset[str] = frozenset()
+    """The parameters that got no gradient."""
+    error: str = ""
+
+
+@final
+@dataclass(frozen=True)
+class Gradients:
+    """The largest gradient of a random sum of all outputs at each traced tensor, by its index."""
+
+    at: Mapping[int, float | None]
     error: str = ""
 
 
@@ -53,6 +109,7 @@ class Examination:
     ) -> None:
         self.net = net.eval()
         self.claims = dict(claims or {})
+        self._runs: dict[tuple[int, ...], Run] = {}
         kernels = [p for p in self.net.parameters() if p.dim() > 3]
         self.axes = kernels[0].dim() - 2 if kernels else 2
         first = kernels[0].shape[1] if kernels else 3
@@ -64,6 +121,7 @@ class Examination:
         errors = []
         for count, side in itertools.product(channels, SIDES[self.axes]):
             self.in_channels = count
+            self._runs.clear()
             run = self.run((side,) * self.axes)
             if run.output is not None and run.output.dim() >= 3 and min(run.output.shape) > 0:
                 return count, side
@@ -75,16 +133,17 @@ class Examination:
         first = None
         for _ in range(12):
             try:
-                anatomy = self.traced((side,) * self.axes)
+                with torch.enable_grad():
+                    anatomy = self.traced((side,) * self.axes)
             except Exception as error:  # whatever a net may raise on a size
                 if first is None:
                     raise Refusal(f"the net cannot be traced: {error}") from error
                 break
             first = first or (side, anatomy)
-            odd = next((down for down in anatomy.downs if not halves_exactly(down)), None)
+            odd = next((down for down in anatomy.downs if not down.is_exact), None)
             if odd is None:
                 return side, anatomy
-            side += max(1, round(odd.inputs[0].step))
+            side += max(1, round(odd.before.step))
         assert first is not None
         return first
 
@@ -92,23 +151,6 @@ class Examination:
     def lattice(self) -> int:
         """Input pixels from one cell of the deepest map to the next."""
         return max(2, round(self.anatomy.deepest))
-
-    @cached_property
-    def repeats(self) -> bool:
-        """Whether the same image gets the same logits when it is given again."""
-        net, dtype, equal = self.witness
-        image = self.image(self.sides, seed=1).to(dtype)
-        return difference(attempt(net, image).output, attempt(net, image).output) <= equal
-
-    @cached_property
-    def magnification(self) -> int:
-        """Output pixels for each input pixel along an axis, where that is more than one."""
-        first = self.run(self.sides).output
-        second = self.run(tuple(side + self.lattice for side in self.sides)).output
-        if first is None or second is None or first.dim() < self.axes:
-            return 1
-        factor = (second.shape[-1] - first.shape[-1]) / self.lattice
-        return int(factor) if factor > 1 and factor == int(factor) else 1
 
     @property
     def sides(self) -> tuple[int, ...]:
@@ -120,48 +162,6 @@ class Examination:
         """A legal size whose axes differ."""
         return (*self.sides[:-1], self.side + 2 * self.lattice)
 
-    def image(self, sides: tuple[int, ...], batch: int = 1, seed: int = 0) -> Tensor:
-        """(batch, in_channels, *sides) of normal numbers."""
-        generator = torch.Generator().manual_seed(seed)
-        return torch.randn(batch, self.in_channels, *sides, generator=generator)
-
-    def run(self, sides: tuple[int, ...], batch: int = 1, seed: int = 0) -> Run:
-        """The net as it came, on a random image."""
-        return attempt(self.net, self.image(sides, batch, seed).to(self.dtype))
-
-    @cached_property
-    def dtype(self) -> torch.dtype:
-        """The type of its first floating-point parameter."""
-        kinds = [p.dtype for p in self.net.parameters() if p.is_floating_point()]
-        return kinds[0] if kinds else torch.float32
-
-    def traced(self, sides: tuple[int, ...]) -> Anatomy:
-        """The parts of the net at one size."""
-        with torch.enable_grad():
-            _, found = trace(self.net, self.image(sides).to(self.dtype))
-        return Anatomy(found)
-
-    @cached_property
-    def in_training(self) -> Anatomy | None:
-        """The parts of the net in training mode; None where it does not run so."""
-        try:
-            with torch.enable_grad():
-                _, found = trace(
-                    self.copy().train(), self.image(self.oblong, batch=2).to(self.dtype)
-                )
-        except Exception:  # noqa: BLE001  # whatever a net may raise
-            return None
-        return Anatomy(found)
-
-    @cached_property
-    def at_other_sizes(self) -> dict[tuple[int, ...], Anatomy]:
-        """The parts at an oblong legal size and at sizes off the grid, where it runs there."""
-        found = {}
-        for sides in (self.oblong, *self.off_grid):
-            with suppress(Exception):  # not to run there is another check's matter
-                found[sides] = self.traced(sides)
-        return found
-
     @property
     def off_grid(self) -> tuple[tuple[int, ...], ...]:
         """Sizes that a pooling cannot halve exactly."""
@@ -169,105 +169,164 @@ class Examination:
         return tuple((self.side + extra,) * self.axes for extra in dict.fromkeys(more))
 
     @cached_property
-    def exact(self) -> nn.Module:
-        """A copy whose weights all matter, in double precision unless it is too large for that."""
-        net = self.copy().to(self.exact_dtype)
-        randomise(net)
-        return net
-
-    @cached_property
-    def exact_dtype(self) -> torch.dtype:
-        """Double precision has no fast convolutions: large nets are examined in single."""
-        return torch.float64 if self.parameters < LARGE else torch.float32
+    def dtype(self) -> torch.dtype:
+        """The type of its first floating-point parameter."""
+        kinds = [p.dtype for p in self.net.parameters() if p.is_floating_point()]
+        return kinds[0] if kinds else torch.float32
 
     @cached_property
     def parameters(self) -> int:
         """How many weights and biases it has."""
         return sum(parameter.numel() for parameter in self.net.parameters())
 
+    def image(self, sides: tuple[int, ...], batch: int = 1, seed: int = 0) -> Tensor:
+        """(batch, in_channels, *sides) of normal numbers."""
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randn(batch, self.in_channels, *sides, generator=generator)
+
     def copy(self) -> nn.Module:
         """Another net with the same weights."""
-        with torch.no_grad():
+        try:
+            return copy.deepcopy(self.net)
+        except RuntimeError:
+            # What it kept of its last pass can be copied once it has no history.
+            attempt(self.net, self.image(self.sides).to(self.dtype))
             return copy.deepcopy(self.net)
 
+    def run(self, sides: tuple[int, ...]) -> Run:
+        """The net as it came, on an image of this size."""
+        if sides not in self._runs:
+            self._runs[sides] = attempt(self.net, self.image(sides).to(self.dtype))
+        return self._runs[sides]
+
+    def traced(self, sides: tuple[int, ...]) -> Anatomy:
+        """The parts of the net at one size; raises what the net raises there."""
+        with seeded():
+            return Anatomy(trace(self.net, self.image(sides).to(self.dtype)))
+
     @cached_property
-    def exact_runs(self) -> bool:
-        """Whether that copy runs at all."""
-        return attempt(self.exact, self.image(self.sides).to(self.exact_dtype)).output is not None
+    def at_other_sizes(self) -> dict[tuple[int, ...], Anatomy]:
+        """The parts at an oblong legal size and at sizes off the grid, where it runs there."""
+        found = {}
+        for sides in (self.oblong, *self.off_grid):
+            with suppress(Exception), torch.no_grad():  # not to run is another check's matter
+                found[sides] = self.traced(sides)
+        return found
 
     @property
-    def witness(self) -> tuple[nn.Module, torch.dtype, float]:
-        """The net to experiment on, its type, and what counts as equal."""
-        if self.exact_runs:
-            return self.exact, self.exact_dtype, 1e-7 if self.parameters < LARGE else 1e-4
-        return self.net, self.dtype, 1e-3
+    def at_all_sizes(self) -> dict[tuple[int, ...], Anatomy]:
+        """The parts at the base size and at the others."""
+        return {self.sides: self.anatomy, **self.at_other_sizes}
+
+    @cached_property
+    def magnification(self) -> int:
+        """Output pixels for each input pixel along an axis, where that is more than one."""
+        first = self.run(self.sides).output
+        second = self.run(tuple(side + self.lattice for side in self.sides)).output
+        if first is None or second is None or first.dim() < self.axes:
+            return 1
+        factor = (second.shape[-1] - first.shape[-1]) / self.lattice
+        return int(factor) if factor > 1 and factor == int(factor) else 1
+
+    @cached_property
+    def witness(self) -> Witness:
+        """The copy to experiment on: exact, unless the net does not run with other weights."""
+        large = self.parameters >= LARGE
+        exact = Witness(
+            net=self.copy().to(torch.float32 if large else torch.float64),
+            dtype=torch.float32 if large else torch.float64,
+            equal=1e-4 if large else 1e-7,
+            exact=True,
+        )
+        randomise(exact.net)
+        if exact.run(self.image(self.sides)).output is not None:
+            return exact
+        return Witness(self.copy(), self.dtype, equal=1e-3, exact=False)
+
+    @cached_property
+    def repetition(self) -> Repetition:
+        """The witness on one image, again, on another one three times as bright, and again."""
+        witness = self.witness.copy()
+        before = {name: buffer.clone() for name, buffer in witness.net.named_buffers()}
+        one, bright = self.image(self.sides, seed=1), 3 * self.image(self.sides, seed=2)
+        first, again, other, later = (witness.run(image) for image in (one, one, bright, one))
+        changed = [
+            name
+            for name, buffer in witness.net.named_buffers()
+            if name in before and not torch.equal(buffer, before[name])
+        ]
+        return Repetition(first, again, other, later, changed)
+
+    @property
+    def repeats(self) -> bool:
+        """Whether the same image gets the same logits when it is given again at once."""
+        first, again = self.repetition.first, self.repetition.again
+        return difference(first.output, again.output) <= self.witness.equal
+
+    @cached_property
+    def lesson(self) -> Lesson:
+        """One forward and backward pass of a copy in training mode, on a batch of two."""
+        net = self.copy().train()
+        image = self.image(self.oblong, batch=2, seed=4).to(self.dtype)
+        try:
+            with seeded(), torch.enable_grad():
+                anatomy = Anatomy(trace(net, image))
+        except Exception as error:  # noqa: BLE001  # whatever a net may raise
+            return Lesson(None, error=in_one_line(error))
+        outputs = outputs_of(anatomy.trace)
+        try:
+            if outputs:
+                torch.autograd.backward(outputs, [torch.randn_like(out) for out in outputs])
+        except RuntimeError as error:
+            return Lesson(anatomy, error=in_one_line(error))
+        untaught = {
+            name
+            for name, parameter in net.named_parameters()
+            if outputs and parameter.requires_grad and parameter.grad is None
+        }
+        anatomy.trace.tensors.clear()
+        return Lesson(anatomy, frozenset(untaught))
+
+    @cached_property
+    def gradients(self) -> Gradients:
+        """How much each tensor of the net as it came matters to its outputs."""
+        return gradients_in(self.anatomy.trace)
+
+    @cached_property
+    def exact_gradients(self) -> Gradients:
+        """The same in the witness, where no weight is zero by chance."""
+        try:
+            with seeded(), torch.enable_grad():
+                image = self.image(self.sides).to(self.witness.dtype)
+                return gradients_in(trace(self.witness.net, image))
+        except Exception as error:  # noqa: BLE001  # whatever a net may raise
+            return Gradients({}, in_one_line(error))
 
 
-LARGE: Final = 2_000_000
+def outputs_of(found: Trace) -> list[Tensor]:
+    """The tensors returned that a gradient can be asked of."""
+    return [found.tensors[v.index] for v in found.outputs if v.index in found.tensors]
 
 
-def attempt(net: nn.Module, image: Tensor) -> Run:
-    """Run a net without gradients and take its main output; an error is kept as text."""
+def gradients_in(found: Trace) -> Gradients:
+    """The gradients at every traced tensor of a random sum of all outputs."""
+    outputs = outputs_of(found)
+    indices = [i for i, t in found.tensors.items() if not any(t is o for o in outputs)]
+    if not outputs or not indices:
+        return Gradients({})
+    generator = torch.Generator().manual_seed(2)
+    weights = [torch.randn(o.shape, generator=generator).to(o.dtype) for o in outputs]
+    tensors = [found.tensors[i] for i in indices]
     try:
-        with torch.no_grad(), seeded():
-            return Run(main_output(net(image)))
-    except Exception as error:  # noqa: BLE001  # whatever a net may raise
-        text = str(error).strip().splitlines()
-        return Run(None, f"{type(error).__name__}: {text[0] if text else ''}"[:300])
-
-
-class WithoutImageStatistics(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
-    """Group and instance norms let everything through: what is left of a net is local."""
-
-    def __torch_dispatch__(
-        self,
-        func: Any,  # noqa: ANN401  # what passes through torch's dispatcher has no type
-        types: Any,  # noqa: ANN401
-        args: tuple[Any, ...] = (),
-        kwargs: Any = None,  # noqa: ANN401
-    ) -> Any:  # noqa: ANN401
-        """Run an operation, unless it takes statistics over the image."""
-        name = func.overloadpacket.__name__
-        group = name == "native_group_norm"
-        if group or (name == "native_batch_norm" and args[5]):
-            nothing = args[0].new_zeros(0)
-            return args[0].clone(), nothing, nothing
-        return func(*args, **(kwargs or {}))
-
-
-@contextmanager
-def seeded() -> Iterator[None]:
-    """The global random state is another each time and is put back afterwards."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(next(SEEDS))
-        yield
-
-
-SEEDS: Final = itertools.count()
-
-
-def main_output(returned: object) -> Tensor | None:
-    """Of all tensors returned the first of the finest."""
-    found = [v for v in tree_leaves(plain_outputs(returned)) if isinstance(v, Tensor)]
-    maps = [v for v in found if v.dim() >= 3] or found
-    return max(maps, key=lambda v: math.prod(v.shape[2:])) if maps else None
-
-
-def halves_exactly(down: Step) -> bool:
-    """Whether no row or column of what it read is left out."""
-    source = next(v for v in down.inputs if v.from_image and v.spatial)
-    if len(source.spatial) != len(down.output.spatial):
-        return True
-    for size, small, a, b in zip(
-        source.shape[-len(source.spatial) :],
-        down.output.shape[-len(source.spatial) :],
-        source.spatial,
-        down.output.spatial,
-        strict=True,
-    ):
-        if abs(size - small * abs(b.step / a.step)) > 1e-6:
-            return False
-    return True
+        gradients = torch.autograd.grad(outputs, tensors, weights, allow_unused=True)
+    except RuntimeError as error:
+        return Gradients({}, in_one_line(error))
+    return Gradients(
+        {
+            i: g.abs().max().item() if g is not None and g.numel() else None
+            for i, g in zip(indices, gradients, strict=True)
+        }
+    )
 
 
 def randomise(net: nn.Module) -> None:
@@ -289,18 +348,6 @@ def randomise(net: nn.Module) -> None:
                 buffer.copy_(noise(buffer, 0.2))
             elif name.endswith("running_var"):
                 buffer.copy_(1 + noise(buffer, 0.2))
-
-
-def difference(one: Tensor | None, other: Tensor | None) -> float:
-    """The largest difference as a share of the largest value; infinite where shapes differ."""
-    if one is None or other is None or one.shape != other.shape:
-        return math.inf
-    if one.numel() == 0:
-        return 0.0
-    scale = max(one.abs().max().item(), other.abs().max().item())
-    if not math.isfinite(scale):
-        return 0.0 if torch.equal(one.isfinite(), other.isfinite()) else math.inf
-    return (one - other).abs().max().item() / scale if scale else 0.0
 
 
 Built = nn.Module | Callable[[], nn.Module]

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from typing import Any
 
-from unet.anatomy import NORMS, RESIZES, Anatomy, Conv, plain
+from unet.anatomy import NORMS, RESIZES, Anatomy, plain
 from unet.checks.activations import FINAL, padding_kind, stands_in_upsampling
 from unet.examination import Examination
 
@@ -42,15 +42,6 @@ def infer(x: Examination) -> dict[str, Any]:
     }
 
 
-def ordinary(anatomy: Anatomy) -> list[Conv]:
-    """The convolutions of the blocks."""
-    return [
-        conv
-        for conv in anatomy.convs
-        if conv.is_spatial and max(conv.stride) == 1 and not conv.transposed
-    ]
-
-
 def commonest(found: list[str], none: str) -> str:
     """The one that there is, `mixed` for several, or `none`."""
     kinds = Counter(found)
@@ -59,7 +50,7 @@ def commonest(found: list[str], none: str) -> str:
 
 def padding(anatomy: Anatomy) -> str:
     """How the blocks treat the border."""
-    convs = [c for c in ordinary(anatomy) if not stands_in_upsampling(anatomy, c)]
+    convs = [c for c in anatomy.convs if c.is_ordinary and not stands_in_upsampling(anatomy, c)]
     return commonest([padding_kind(anatomy, conv) for conv in convs], UNKNOWN)
 
 
@@ -71,11 +62,11 @@ def skip_kind(anatomy: Anatomy) -> str:
 def upsampling(anatomy: Anatomy) -> str:
     """How the expansive path enlarges maps."""
     found = []
-    for step in anatomy.ups:
-        if step.index in anatomy.conv_of:
+    for up in anatomy.ups:
+        if up.step.index in anatomy.conv_of:
             found.append("transposed")
         else:
-            found.append(RESIZES.get(step.operation, UNKNOWN))
+            found.append(RESIZES.get(up.step.operation, UNKNOWN))
     return commonest(found, "none")
 
 
@@ -94,8 +85,7 @@ def norm(anatomy: Anatomy) -> str:
 
 def base_channels(anatomy: Anatomy) -> int | None:
     """Channels of the first convolution of the blocks."""
-    convs = ordinary(anatomy)
-    return convs[0].out_channels if convs else None
+    return next((c.out_channels for c in anatomy.convs if c.is_ordinary), None)
 
 
 def kernel(anatomy: Anatomy) -> str:

@@ -82,6 +82,11 @@ class Step:
         """Its first result."""
         return self.outputs[0]
 
+    @property
+    def source(self) -> Value | None:
+        """The first map of the image that it read, if one with a known place is among them."""
+        return next((v for v in self.inputs if v.from_image and v.spatial), None)
+
     def __repr__(self) -> str:
         return f"<{self.index} {self.operation} {self.inputs} -> {self.outputs}>"
 
@@ -100,31 +105,19 @@ class Trace:
     tensors: dict[int, Tensor]
     """The tensors of values that a gradient can be asked for, by index."""
 
-    @property
-    def live(self) -> int:
-        """A bit for each value that an output was computed from."""
-        bits = 0
-        for output in self.outputs:
-            bits |= output.ancestors
-        return bits
-
-    def is_live(self, value: Value) -> bool:
-        """Whether an output was computed from `value`."""
-        return bool(self.live >> value.index & 1)
-
     def of(self, *operations: str) -> Iterator[Step]:
         """The steps with one of these operations."""
         return (step for step in self.steps if step.operation in operations)
 
 
-def trace(net: nn.Module, image: Tensor) -> tuple[Any, Trace]:
-    """Run `net` on `image`, (N, C, ...), and return what it returned with the trace."""
+def trace(net: nn.Module, image: Tensor) -> Trace:
+    """Run `net` on `image`, (N, C, ...), and write down what it does."""
     recorder = _Recorder(net, image)
     watch = _GradientWatch(recorder)
     with watch, recorder:
         returned = net(image)
     outputs = [leaf for leaf in tree_leaves(plain_outputs(returned)) if isinstance(leaf, Tensor)]
-    return returned, Trace(
+    return Trace(
         steps=recorder.steps,
         image=recorder.values[0],
         outputs=[recorder.value_of(output) for output in outputs],

@@ -9,7 +9,7 @@ from typing import Final, final
 from unet.anatomy import PADS, Anatomy, Conv, came_up, is_activation, plain
 from unet.checks.finding import Check, Finding, fail, warn
 from unet.examination import Examination
-from unet.tracing import Step, Value
+from unet.tracing import Step
 
 
 @final
@@ -27,7 +27,6 @@ def way_onward(anatomy: Anatomy, conv: Conv) -> Way:
     bare: list[Conv] = []
     upsampled = activated = False
     seen: set[int] = set()
-    ups = {step.index for step in anatomy.ups}
     waiting = list(conv.output.users)
     while waiting:
         step = waiting.pop()
@@ -39,25 +38,21 @@ def way_onward(anatomy: Anatomy, conv: Conv) -> Way:
         elif is_activation(step):
             activated = True
         elif len(step.output.shape) > 2:
-            upsampled = upsampled or step.index in ups
+            upsampled = upsampled or anatomy.is_up(step)
             waiting.extend(step.output.users)
     return Way(sorted(bare, key=lambda c: c.step.index), upsampled, activated)
 
 
 def stands_in_upsampling(anatomy: Anatomy, conv: Conv) -> bool:
     """Whether it upsamples, or convolves what was just upsampled and joined with nothing yet."""
-    ups = {step.index for step in anatomy.ups}
-    if conv.step.index in ups:
+    if anatomy.is_up(conv.step):
         return True
-    value = conv.source
-    while value.made_by is not None and value.made_by.index not in anatomy.conv_of:
-        if value.made_by.index in ups:
+    for step in anatomy.way_back(conv.source):
+        if anatomy.is_up(step):
             return True
-        maps = {v.index: v for v in value.made_by.inputs if v.from_image}
-        if len(maps) != 1 or is_activation(value.made_by):
+        if is_activation(step):
             return False
-        (value,) = maps.values()
-    return value.made_by is not None and value.made_by.index in ups
+    return False
 
 
 def convolutions_are_separated(x: Examination) -> Iterator[Finding]:
@@ -67,15 +62,10 @@ def convolutions_are_separated(x: Examination) -> Iterator[Finding]:
     bare: list[tuple[Conv, Conv]] = []
     for conv in anatomy.convs:
         plain_block = (
-            conv.is_spatial
+            conv.is_ordinary
             and not conv.is_depthwise
-            and max(conv.stride) == 1
-            and not conv.transposed
             and anatomy.is_live(conv.output)
-            and not any(
-                value.descends_from(conv.output) and is_head(anatomy, conv)
-                for value in anatomy.trace.outputs
-            )
+            and not is_head(anatomy, conv)
         )
         if not plain_block or stands_in_upsampling(anatomy, conv) or conv.output.index in outputs:
             continue
@@ -102,31 +92,19 @@ def convolutions_are_separated(x: Examination) -> Iterator[Finding]:
 
 def is_head(anatomy: Anatomy, conv: Conv) -> bool:
     """Whether nothing but pointwise steps stands between it and an output."""
-    waiting, ends = [conv.output], {v.index for v in anatomy.trace.outputs}
-    seen: set[int] = set()
-    while waiting:
-        value = waiting.pop()
-        if value.index in ends:
-            return True
-        for step in value.users:
-            if step.index not in seen and step.index not in anatomy.conv_of:
-                seen.add(step.index)
-                maps = {v.index for v in step.inputs if v.from_image}
-                if len(maps) == 1:
-                    waiting.extend(step.outputs)
-    return False
+    ends = {v.index for v in anatomy.trace.outputs}
+    between = [step for step in anatomy.way_on(conv.output) if step.index not in anatomy.conv_of]
+    made = [value for step in between for value in step.outputs]
+    return any(value.index in ends for value in (conv.output, *made))
 
 
 def is_pre_activated(anatomy: Anatomy, conv: Conv) -> bool:
     """Whether an activation stands before it, and after it only a residual addition."""
-    value = conv.source
-    while value.made_by is not None and value.made_by.index not in anatomy.conv_of:
-        if is_activation(value.made_by):
+    for step in anatomy.way_back(conv.source):
+        if is_activation(step):
             break
-        maps = [v for v in value.made_by.inputs if v.from_image]
-        if len(maps) != 1 or plain(value.made_by.operation).startswith(("max_pool", "upsample")):
+        if plain(step.operation).startswith(("max_pool", "upsample")):
             return False
-        value = maps[0]
     else:
         return False
     value = conv.output
@@ -164,7 +142,7 @@ def output_is_logits(x: Examination) -> Iterator[Finding]:
         )
         return
     for step in squashed:
-        yield from judge(step)
+        yield from judge(anatomy, step)
     if dropped_out(x):
         yield fail("dropout follows the last convolution: logits are set to zero in training")
 
@@ -184,7 +162,7 @@ def is_final(step: Step) -> bool:
     return plain(step.operation) in FINAL
 
 
-def judge(step: Step) -> Iterator[Finding]:
+def judge(anatomy: Anatomy, step: Step) -> Iterator[Finding]:
     """What to say of one activation after the last convolution."""
     name = plain(step.operation)
     shape = step.output.shape
@@ -203,7 +181,7 @@ def judge(step: Step) -> Iterator[Finding]:
                 f"the output has gone through {words}: a loss on logits would apply it again"
             )
     elif name in ("sigmoid", "hardsigmoid", "tanh", "log_sigmoid_forward"):
-        if saturated(step):
+        if saturated(anatomy, step):
             yield fail(f"{name} is saturated: it hardly lets any gradient pass")
         else:
             yield warn(f"the output has gone through {name}: a loss on logits would apply it again")
@@ -211,31 +189,26 @@ def judge(step: Step) -> Iterator[Finding]:
         yield fail(f"{name} follows the last convolution: logits are clipped or bent")
 
 
-def saturated(step: Step) -> bool:
+def saturated(anatomy: Anatomy, step: Step) -> bool:
     """Whether what it reads was multiplied by a large number."""
-    value = step.inputs[0]
-    while value.made_by is not None and value.made_by.operation != "convolution":
-        other = value.made_by.settings.get("other")
-        if plain(value.made_by.operation) in ("mul", "div") and isinstance(other, (int, float)):
-            factor = other if plain(value.made_by.operation) == "mul" else 1 / (other or 1)
+    for before in anatomy.way_back(step.inputs[0]):
+        other = before.settings.get("other")
+        if plain(before.operation) in ("mul", "div") and isinstance(other, (int, float)):
+            factor = other if plain(before.operation) == "mul" else 1 / (other or 1)
             if abs(factor) >= 20:
                 return True
-        maps = [v for v in value.made_by.inputs if v.from_image]
-        if not maps:
-            return False
-        value = maps[0]
     return False
 
 
 def operations_in_training(x: Examination) -> list[str]:
     """All operations of a pass in training mode."""
-    anatomy = x.in_training
+    anatomy = x.lesson.anatomy
     return [] if anatomy is None else [step.operation for step in anatomy.trace.steps]
 
 
 def dropped_out(x: Examination) -> bool:
     """Whether in training the main output has been through dropout after its last convolution."""
-    anatomy = x.in_training
+    anatomy = x.lesson.anatomy
     if anatomy is None:
         return False
     for step in anatomy.final_steps():
@@ -252,25 +225,15 @@ def padding_kind(anatomy: Anatomy, conv: Conv) -> str:
     wanted = tuple(d * (k - 1) // 2 for k, d in zip(conv.kernel, conv.dilation, strict=True))
     if all(p > 0 for p, w in zip(conv.padding, wanted, strict=True) if w):
         return "zeros"
-    value = conv.source
-    while value.made_by is not None and value.made_by.index not in anatomy.conv_of:
-        step = value.made_by
-        if step.operation in PADS and (step.operation != "copy_" or is_border(step, value)):
-            source = step.inputs[0]
-            grown = [a - b for a, b in zip(value.shape[2:], source.shape[2:], strict=False)]
-            if step.operation == "copy_" or grown == [2 * w for w in wanted]:
-                return PADS[step.operation]
-            return "valid"
-        maps = [v for v in step.inputs if v.from_image]
-        if len(maps) != 1:
-            break
-        value = maps[0]
+    for step in anatomy.way_back(conv.source):
+        # Wrapping around is done by copies of parts into a larger map.
+        if step.operation == "copy_" and step.output.shape != conv.source.shape:
+            return PADS[step.operation]
+        if step.operation in PADS and step.operation != "copy_":
+            sizes = zip(step.output.shape[2:], step.inputs[0].shape[2:], strict=True)
+            same = [grown - size for grown, size in sizes] == [2 * w for w in wanted]
+            return PADS[step.operation] if same else "valid"
     return "valid"
-
-
-def is_border(step: Step, value: Value) -> bool:
-    """Whether a copy went into a larger map."""
-    return step.outputs[0].shape != value.shape
 
 
 def padding_is_of_one_kind(x: Examination) -> Iterator[Finding]:
@@ -278,8 +241,7 @@ def padding_is_of_one_kind(x: Examination) -> Iterator[Finding]:
     kinds: dict[str, list[Conv]] = {}
     beside: list[tuple[str, Conv]] = []
     for conv in x.anatomy.convs:
-        ordinary = conv.is_spatial and max(conv.stride) == 1 and not conv.transposed
-        if not ordinary or not all(k % 2 for k in conv.kernel):
+        if not conv.is_ordinary or not all(k % 2 for k in conv.kernel):
             continue
         kind = padding_kind(x.anatomy, conv)
         if stands_in_upsampling(x.anatomy, conv):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import math
 from collections.abc import Iterator, Mapping
@@ -13,10 +12,9 @@ from torch import Tensor, nn
 
 from unet.anatomy import Anatomy, apart, plain
 from unet.checks.activations import padding_kind
-from unet.checks.behaviour import UNSTEADY
-from unet.checks.finding import Check, Finding, fail, skip, warn
-from unet.checks.sizes import in_words
-from unet.examination import Examination, WithoutImageStatistics, attempt, difference
+from unet.checks.finding import UNSTEADY, Check, Finding, fail, in_words, skip, warn
+from unet.examination import Examination
+from unet.running import WithoutImageStatistics, difference
 from unet.tracing import Value
 
 DOWN_AND_RIGHT: Final = (("above", "below"), ("left of", "right of"), ("before", "behind"))
@@ -53,7 +51,7 @@ def joins_are_aligned(x: Examination) -> Iterator[Finding]:
             )
             return
     seen: set[int] = set()
-    for sides, anatomy in {x.sides: x.anatomy, **x.at_other_sizes}.items():
+    for sides, anatomy in x.at_all_sizes.items():
         legal = sides in (x.sides, x.oblong)
         for join in anatomy.joins:
             found = misplaced(join.fresh, join.risen)
@@ -94,8 +92,7 @@ def drifts(x: Examination) -> Iterator[Finding]:
 
 def output_is_aligned(x: Examination) -> Iterator[Finding]:
     """Yield a finding if the output is not centred on the image."""
-    sizes = {x.sides: x.anatomy, **x.at_other_sizes}
-    for sides, anatomy in sizes.items():
+    for sides, anatomy in x.at_all_sizes.items():
         output = anatomy.output
         legal = sides in (x.sides, x.oblong)
         full = output.shape[-x.axes :] == sides
@@ -126,7 +123,7 @@ def output_is_aligned(x: Examination) -> Iterator[Finding]:
 
 def mirrors_commute(x: Examination) -> Iterator[Finding]:
     """Yield a finding if a net of mirrored kernels does not mirror its output with its input."""
-    if not x.exact_runs:
+    if not x.witness.exact:
         yield skip("the net does not run with other weights, so that nothing can be told exactly")
         return
     if x.magnification > 1 or any(
@@ -140,16 +137,16 @@ def mirrors_commute(x: Examination) -> Iterator[Finding]:
     if has_drift(x.anatomy):
         yield skip("maps lie parts of a pixel apart, so that nothing mirrors exactly")
         return
-    net = copy.deepcopy(x.exact)
-    symmetrise(net, x.axes)
+    witness = x.witness.copy()
+    symmetrise(witness.net, x.axes)
+    image = x.image(x.sides)
+    straight = witness.run(image).output
     for axis in range(-x.axes, 0):
-        image = x.image(x.sides).to(x.exact_dtype)
-        straight = attempt(net, image).output
-        turned = attempt(net, image.flip(axis)).output
+        turned = witness.run(image.flip(axis)).output
         if straight is None or turned is None or straight.dim() < x.axes:
             continue
         gap = difference(straight, turned.flip(axis))
-        if gap > 10 * x.witness[2]:
+        if gap > 10 * witness.equal:
             name = {-1: "left and right", -2: "top and bottom"}.get(axis, "front and back")
             yield fail(
                 f"with symmetric kernels, mirroring the image ({name}) does not mirror the output: "
@@ -205,23 +202,22 @@ def translations_commute(x: Examination) -> Iterator[Finding]:
     if reason:
         yield skip(reason)
         return
-    net, dtype, equal = x.witness
-    step = x.lattice
+    witness, step = x.witness, x.lattice
     reach = max((p.before + p.after for p in x.anatomy.output.spatial), default=0.0)
     if not reach or loses_its_place(x.anatomy):
         reach = max(reach, 14.0 * step)
     side = x.side + -(-max(0, round(reach) + 4 * step - x.side) // step) * step
     side = min(side, x.side + max(0, LARGEST[x.axes] - x.side) // step * step)
-    image = x.image((side + step,) + (side,) * (x.axes - 1), seed=3).to(dtype)
+    image = x.image((side + step,) + (side,) * (x.axes - 1), seed=3)
     other = image.narrow(2, 0, side).clone()
     other.narrow(2, side - step, step).copy_(x.image((step, *image.shape[3:]), seed=4))
     pictures = (image.narrow(2, 0, side), other, image.narrow(2, step, side))
     with WithoutImageStatistics():  # type: ignore[no-untyped-call]  # torch's
-        whole, changed, moved = (attempt(net, picture).output for picture in pictures)
+        whole, changed, moved = (witness.run(picture).output for picture in pictures)
     if whole is None or changed is None or moved is None or whole.dim() != x.axes + 2:
         yield skip("the net does not return a map of the image's axes")
         return
-    felt = far_rows(whole, changed, equal)
+    felt = far_rows(whole, changed, witness.equal)
     rows = whole.shape[2]
     if max((b - a for a, b in itertools.pairwise([*felt, rows])), default=0) > 2 * step:
         yield fail(
@@ -245,7 +241,7 @@ def translations_commute(x: Examination) -> Iterator[Finding]:
                 f"on {side} pixels every part of the output feels the border"
                 + (f", through {reason}" if reason else "")
             )
-    elif difference(one, two) > equal:
+    elif difference(one, two) > witness.equal:
         positions = holds_positions(x.anatomy)
         yield (warn if positions else fail)(
             f"an image shifted by {step} pixels does not shift the output: far from the border it "
@@ -302,8 +298,7 @@ def is_stretched(anatomy: Anatomy) -> bool:
 
 def places_differ(x: Examination) -> Iterator[Finding]:
     """Yield a finding if the output is the same everywhere, whatever the image."""
-    net, dtype, _ = x.witness
-    output = attempt(net, x.image(x.sides, seed=6).to(dtype)).output
+    output = x.repetition.first.output
     if output is None or output.dim() < 3 or not output.is_floating_point():
         return
     flat = output.flatten(2) if output.dim() > 3 else output.flatten(1)[None]
@@ -316,7 +311,7 @@ def looks_at_the_whole_image(anatomy: Anatomy) -> str:
     for step in anatomy.trace.steps:
         if step.operation in ATTENDING and any(value.from_image for value in step.inputs):
             return step.operation
-        source = next((v for v in step.inputs if v.from_image and v.spatial), None)
+        source = step.source
         if source is None or not anatomy.is_live(step.output) or len(source.shape) < 3:
             continue
         if step.operation in REDUCING and len(step.output.spatial) < len(source.spatial):

@@ -9,10 +9,9 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from unet.checks.finding import Check, Finding, fail, skip, warn
-from unet.examination import Examination, attempt, difference
-
-UNSTEADY: Final = "the same image gets other logits each time, so that nothing can be compared"
+from unet.checks.finding import UNSTEADY, Check, Finding, fail, skip, warn
+from unet.examination import Examination
+from unet.running import attempt, difference
 
 
 def samples_do_not_mix(x: Examination) -> Iterator[Finding]:
@@ -20,25 +19,23 @@ def samples_do_not_mix(x: Examination) -> Iterator[Finding]:
     if not x.repeats:
         yield skip(UNSTEADY)
         return
-    net, dtype, equal = x.witness
-    images = x.image(x.sides, batch=3, seed=1).to(dtype)
-    images[1] *= 3
-    together = attempt(net, images)
-    alone = [attempt(net, image[None]) for image in images]
+    alone = [x.repetition.first, x.repetition.other]
+    outputs = [run.output for run in alone if run.output is not None]
+    if len(outputs) < len(alone):
+        yield skip(f"one image alone does not run: {alone[0].error or alone[1].error}")
+        return
+    images = [x.image(x.sides, seed=1), 3 * x.image(x.sides, seed=2)]
+    together = x.witness.run(torch.cat(images))
     if together.output is None:
-        yield fail(f"runs on one image and not on a batch of three: {together.error}")
+        yield fail(f"runs on one image and not on a batch of two: {together.error}")
         return
-    if any(run.output is None for run in alone):
-        yield skip(f"one image alone does not run: {alone[0].error}")
+    if together.output.shape[0] != len(images):
+        yield fail(f"a batch of {len(images)} comes out as {together.output.shape[0]}")
         return
-    if together.output.shape[0] != 3:
-        yield fail(f"a batch of 3 comes out as {together.output.shape[0]}")
-        return
-    apart = torch.cat([run.output for run in alone if run.output is not None])
-    gap = difference(together.output, apart)
-    if gap > equal:
+    gap = difference(together.output, torch.cat(outputs))
+    if gap > x.witness.equal:
         yield fail(
-            f"an image in a batch of three gets other logits than alone: they differ by {gap:.2g} "
+            f"an image in a batch of two gets other logits than alone: they differ by {gap:.2g} "
             f"of their range",
             difference=gap,
         )
@@ -46,36 +43,27 @@ def samples_do_not_mix(x: Examination) -> Iterator[Finding]:
 
 def evaluation_repeats(x: Examination) -> Iterator[Finding]:
     """Yield a finding if the same image gets other logits later, or a buffer changes."""
-    _, dtype, equal = x.witness
-    net = x.copy().to(dtype)
-    first, second = (x.image(x.sides, seed=seed).to(dtype) for seed in (1, 2))
-    before = {name: buffer.clone() for name, buffer in net.named_buffers()}
-    runs = [attempt(net, image) for image in (first, first, second, first)]
-    if any(run.output is None for run in runs):
-        error = next(run.error for run in runs if run.output is None)
+    found = x.repetition
+    if any(run.output is None for run in found.runs):
+        error = next(run.error for run in found.runs if run.output is None)
         yield fail(f"a second call fails: {error}")
         return
-    gaps = [difference(runs[0].output, run.output) for run in (runs[1], runs[3])]
-    if max(gaps) > equal:
-        cause = "at random" if gaps[0] > equal and random_operations(x) else "after another image"
+    gaps = [difference(found.first.output, run.output) for run in (found.again, found.later)]
+    if max(gaps) > x.witness.equal:
+        drawn = not x.repeats and random_operations(x)
+        cause = "at random" if drawn else "after another image"
         yield fail(
             f"the same image gets other logits when it is given again ({cause}): they differ by "
             f"{max(gaps):.2g} of their range",
             differences=gaps,
         )
-        return
-    changed = [
-        name
-        for name, buffer in net.named_buffers()
-        if name in before and not torch.equal(buffer, before[name])
-    ]
-    if changed:
-        yield fail(f"evaluation changes the buffer {changed[0]}", buffers=changed)
+    elif found.changed:
+        yield fail(f"evaluation changes the buffer {found.changed[0]}", buffers=found.changed)
 
 
 def random_operations(x: Examination) -> list[str]:
     """Operations in the trace that draw random numbers."""
-    names = ("bernoulli", "rand", "native_dropout", "normal")
+    names = ("bernoulli", "rand", "native_dropout", "normal", "uniform")
     return [s.operation for s in x.anatomy.trace.steps if s.operation.startswith(names)]
 
 
@@ -141,7 +129,7 @@ def weights_start_sanely(x: Examination) -> Iterator[Finding]:
 
 def first_logits_are_sane(x: Examination) -> Iterator[Finding]:
     """Yield a finding if the first logits are not finite, or enormous."""
-    output = x.run(x.sides, batch=2).output
+    output = x.run(x.sides).output
     if output is None or not output.is_floating_point():
         return
     if not bool(output.isfinite().all()):

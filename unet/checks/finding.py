@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, final
+from typing import Any, Final, Literal, final
 
 from unet.examination import Examination
 
@@ -49,3 +49,12 @@ def warn(message: str, **evidence: Any) -> Finding:
 def skip(reason: str) -> Finding:
     """The check could not decide, for this reason."""
     return Finding("skip", reason)
+
+
+UNSTEADY: Final = "the same image gets other logits each time, so that nothing can be compared"
+"""A reason that several checks have."""
+
+
+def in_words(sides: tuple[int, ...]) -> str:
+    """As in 64 x 96."""
+    return " x ".join(map(str, sides))

@@ -46,7 +46,7 @@ def is_the_papers(x: Examination) -> Iterator[Finding]:
 def up_convolutions_are_linear(x: Examination) -> Iterator[Finding]:
     """Yield a note if a ReLU follows each up-convolution, as in the released network."""
     anatomy = x.anatomy
-    ups = [anatomy.conv_of[up.index] for up in anatomy.ups if up.index in anatomy.conv_of]
+    ups = [conv for conv in anatomy.convs if anatomy.is_up(conv.step)]
     bent = [up for up in ups if any(is_activation(user) for user in up.output.users)]
     if bent:
         yield warn(

@@ -7,13 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from unet.anatomy import PADS, RESIZES, plain
-from unet.checks.finding import Check, Finding, fail, skip, warn
+from unet.checks.finding import Check, Finding, fail, in_words, skip, warn
 from unet.examination import Examination
-
-
-def in_words(sides: tuple[int, ...]) -> str:
-    """As in 64 x 96."""
-    return " x ".join(map(str, sides))
 
 
 def takes_other_sizes(x: Examination) -> Iterator[Finding]:
@@ -61,7 +56,7 @@ def output_has_the_images_resolution(x: Examination) -> Iterator[Finding]:
     if x.magnification > 1:
         yield warn(f"an input pixel becomes {x.magnification} output pixels along each axis")
         return
-    for anatomy in (x.anatomy, *x.at_other_sizes.values()):
+    for anatomy in x.at_all_sizes.values():
         spatial = anatomy.output.spatial
         sides = anatomy.trace.image.shape[2:]
         for place, size, given in zip(
@@ -94,7 +89,7 @@ def output_has_the_images_resolution(x: Examination) -> Iterator[Finding]:
 
 def image_is_not_resized(x: Examination) -> Iterator[Finding]:
     """Yield a finding if every image is first brought to a size of the net's own."""
-    for sides, anatomy in {x.sides: x.anatomy, **x.at_other_sizes}.items():
+    for sides, anatomy in x.at_all_sizes.items():
         for step in anatomy.trace.image.users:
             if plain(step.operation) not in RESIZES:
                 continue
@@ -110,7 +105,7 @@ def image_is_not_resized(x: Examination) -> Iterator[Finding]:
 
 def output_is_no_larger(x: Examination) -> Iterator[Finding]:
     """Yield a finding if the output has pixels that the image does not have."""
-    for sides, anatomy in {x.sides: x.anatomy, **x.at_other_sizes}.items():
+    for sides, anatomy in x.at_all_sizes.items():
         if x.magnification > 1:
             return
         output = anatomy.output

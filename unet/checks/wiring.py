@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from typing import Final
 
-import torch
 from torch import Tensor
 
-from unet.anatomy import ALMOST, RESIZES, Anatomy, Conv, came_up, level_of, plain
+from unet.anatomy import ALMOST, RESIZES, Anatomy, Change, Conv, came_up, level_of, plain
 from unet.checks.finding import Check, Finding, fail, skip, warn
-from unet.examination import Examination, main_output
-from unet.tracing import Step, Value, trace
+from unet.examination import Examination, Gradients
+from unet.tracing import Value
 
 
 def encoder_convs(anatomy: Anatomy) -> dict[int, list[Conv]]:
@@ -75,7 +73,7 @@ def after_pooling(anatomy: Anatomy, level: int) -> str:
     """A word on a skip that was pooled and enlarged again, if there is one at the level."""
     for _, maps in anatomy.merges:
         for value in maps:
-            if level_of(value.step) == level and bounced(value):
+            if level_of(value.step) == level and bounced(anatomy, value):
                 return ": it is pooled and enlarged again before it is joined"
     return ""
 
@@ -104,46 +102,9 @@ def attempts_at_skips(anatomy: Anatomy) -> bool:
     return False
 
 
-@lru_cache(maxsize=4)
-def gradients_at(x: Examination, *, randomised: bool = False) -> dict[int, float | None]:
-    """The largest gradient of a random sum of all outputs at each traced tensor.
-
-    In the net as it came, or in its copy whose weights were drawn anew.
-    """
-    net = x.exact if randomised else x.copy()
-    image = x.image(x.sides, seed=5).to(x.exact_dtype if randomised else x.dtype)
-    try:
-        with torch.enable_grad():
-            _, found = trace(net, image)
-    except Exception:  # noqa: BLE001
-        return {}
-    outputs = [found.tensors[v.index] for v in found.outputs if v.index in found.tensors]
-    indices = [i for i, t in found.tensors.items() if not any(t is o for o in outputs)]
-    if not outputs or not indices:
-        return {}
-    generator = torch.Generator().manual_seed(2)
-    total = sum(
-        (
-            (out.double() * torch.randn(out.shape, generator=generator).double()).sum()
-            for out in outputs
-        ),
-        torch.zeros((), dtype=torch.float64),
-    )
-    try:
-        gradients = torch.autograd.grad(
-            total, [found.tensors[i] for i in indices], allow_unused=True
-        )
-    except RuntimeError:
-        return {}
-    return {
-        i: g.abs().max().item() if g is not None and g.numel() else None
-        for i, g in zip(indices, gradients, strict=True)
-    }
-
-
 def skips_are_alive(x: Examination) -> Iterator[Finding]:
     """Yield a finding for each join one side of which does not reach the output."""
-    gradients = gradients_at(x)
+    gradients = x.gradients.at
     for join in x.anatomy.joins:
         sides = {"skip": join.fresh, "map that comes up": join.risen}
         seen = {name: gradients.get(value.index) for name, value in sides.items()}
@@ -235,20 +196,22 @@ def everything_is_used(x: Examination) -> Iterator[Finding]:
             )
             return
     # A narrow layer may be dead by the chance of its weights; not so with two sets of them.
-    silent = [silent_convs(anatomy, gradients_at(x, randomised=new)) for new in (False, True)]
+    silent = silent_convs(anatomy, x.gradients)
+    if silent:
+        silent &= silent_convs(anatomy, x.exact_gradients)
     for conv in anatomy.convs:
-        if all(conv.output.index in indices for indices in silent):
+        if conv.output.index in silent:
             yield fail(f"{conv.name} does not change the output at all", convolution=conv.name)
             return
 
 
-def silent_convs(anatomy: Anatomy, gradients: dict[int, float | None]) -> set[int]:
+def silent_convs(anatomy: Anatomy, gradients: Gradients) -> set[int]:
     """The convolutions whose results have a gradient of nothing, by the index of the result."""
-    largest = max((g for g in gradients.values() if g), default=0.0)
+    largest = max((g for g in gradients.at.values() if g), default=0.0)
     outputs = {conv.output.index for conv in anatomy.convs}
     return {
         index
-        for index, gradient in gradients.items()
+        for index, gradient in gradients.at.items()
         if index in outputs and gradient is not None and gradient <= 1e-30 * largest
     }
 
@@ -258,15 +221,15 @@ def skips_leave_from_the_end_of_their_level(x: Examination) -> Iterator[Finding]
     anatomy = x.anatomy
     fresh = [join.fresh for join in anatomy.joins]
     for down in anatomy.downs:
-        source = next(v for v in down.inputs if v.from_image and v.spatial)
-        if came_up(source) or not anatomy.is_live(down.output):
+        source = down.before
+        if came_up(source):
             continue
         last = [conv for conv in anatomy.last_convs(source) if max(conv.kernel) > 1]
         last = [conv for conv in last if abs(conv.output.step / source.step - 1) < 0.3]
         skips = [v for v in fresh if abs(v.step / source.step - 1) < 0.3]
         if not last or not skips:
             continue
-        if down.index in anatomy.conv_of and not any(
+        if down.step.index in anatomy.conv_of and not any(
             v.descends_from(source) or source.descends_from(v) for v in skips
         ):
             continue
@@ -283,7 +246,7 @@ def what_goes_down_was_convolved(x: Examination) -> Iterator[Finding]:
     """Yield a finding for a level whose convolutions serve its skip alone."""
     convolved = encoder_convs(x.anatomy)
     for down in x.anatomy.downs:
-        source = next(v for v in down.inputs if v.from_image and v.spatial)
+        source = down.before
         convs = convolved.get(level_of(source.step), [])
         if came_up(source) or not convs or not leads_on(x.anatomy, down):
             continue
@@ -295,85 +258,52 @@ def what_goes_down_was_convolved(x: Examination) -> Iterator[Finding]:
             return
 
 
-def leads_on(anatomy: Anatomy, down: Step) -> bool:
+def leads_on(anatomy: Anatomy, down: Change) -> bool:
     """Whether it is the only way down from its level, or the only one of its kind."""
-    source = next(v for v in down.inputs if v.from_image and v.spatial)
-    others = [
-        d
-        for d in anatomy.downs
-        if d is not down
-        and abs(d.inputs[0].step / source.step - 1) < 0.3
-        and not came_up(d.inputs[0])
-    ]
-    return not others
+    return not any(
+        abs(other.before.step / down.before.step - 1) < 0.3 and not came_up(other.before)
+        for other in anatomy.downs
+        if other is not down
+    )
 
 
-def between(value: Value) -> Iterator[Step]:
-    """The steps from the last convolution to `value`, along its first input."""
-    while value.made_by is not None and value.made_by.operation != "convolution":
-        yield value.made_by
-        maps = [v for v in value.made_by.inputs if v.from_image]
-        if len(maps) != 1:
-            return
-        value = maps[0]
-
-
-def bounced(value: Value) -> bool:
+def bounced(anatomy: Anatomy, value: Value) -> bool:
     """Whether the value is a map made coarser and finer again with no convolution between."""
-    shrunk = grown = False
-    for step in between(value):
-        source = next((v for v in step.inputs if v.from_image and v.spatial), None)
-        if source is None or not step.output.spatial:
+    grown = False
+    for step in anatomy.way_back(value):
+        if step.source is None or not step.output.spatial or step.index in anatomy.conv_of:
             return False
-        grown = grown or step.output.step < source.step / 1.3
-        shrunk = shrunk or (grown and step.output.step > source.step * 1.3)
-    return shrunk
+        if grown and step.output.step > step.source.step * ALMOST:
+            return True
+        grown = grown or step.output.step * ALMOST < step.source.step
+    return False
 
 
 def nothing_is_overwritten(x: Examination) -> Iterator[Finding]:
     """Yield a finding if the net cannot go backward because a map was overwritten."""
-    try:
-        with torch.enable_grad():
-            output = main_output(x.copy()(x.image(x.sides, seed=5).to(x.dtype)))
-            if output is not None and output.requires_grad:
-                torch.autograd.backward(output.sum())
-    except RuntimeError as error:
-        if "inplace" in str(error):
-            yield fail(
-                "a map that the backward pass needs has been overwritten in place",
-                error=str(error).splitlines()[0],
-            )
+    if "inplace" in x.gradients.error:
+        yield fail(
+            "a map that the backward pass needs has been overwritten in place",
+            error=x.gradients.error,
+        )
 
 
 def upsampling_doubles(x: Examination) -> Iterator[Finding]:
     """Yield a finding where a map is enlarged too far and shrunk again, or fitted by a resize."""
     anatomy = x.anatomy
     for up in anatomy.ups:
-        for user in following(up.output):
-            source = next((v for v in user.inputs if v.from_image and v.spatial), None)
+        for user in anatomy.way_on(up.after):
+            source = user.source
             if source is None or not user.output.spatial or not anatomy.is_live(user.output):
                 continue
             ratio = user.output.step / source.step
             if ratio > 1.001 and user.index not in anatomy.conv_of:
                 yield (fail if plain(user.operation) in RESIZES else warn)(
-                    f"a map is enlarged to {up.output.shape[-1]} px and made smaller again, to "
+                    f"a map is enlarged to {up.after.shape[-1]} px and made smaller again, to "
                     f"{user.output.shape[-1]} px ({user.operation}), before any convolution",
                     operation=user.operation,
                 )
                 return
-
-
-def following(value: Value) -> Iterator[Step]:
-    """The steps after `value`, up to the next merge or convolution."""
-    waiting = list(value.users)
-    while waiting:
-        step = waiting.pop()
-        maps = {v.index for v in step.inputs if v.from_image}
-        if len(maps) > 1:
-            continue
-        yield step
-        if step.operation != "convolution":
-            waiting.extend(step.output.users)
 
 
 CHECKS: Final[Mapping[str, Check]] = {

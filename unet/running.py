@@ -1,0 +1,90 @@
+"""Runs nets of which nothing is known: what they return, or the error that they end with."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from unet.tracing import plain_outputs
+
+
+@final
+@dataclass(frozen=True)
+class Run:
+    """One forward pass: the main output, or the error that there was instead."""
+
+    output: Tensor | None
+    error: str = ""
+
+
+def attempt(net: nn.Module, image: Tensor) -> Run:
+    """Run a net without gradients and take its main output; an error is kept as text."""
+    try:
+        with torch.no_grad(), seeded():
+            return Run(main_output(net(image)))
+    except Exception as error:  # noqa: BLE001  # whatever a net may raise
+        return Run(None, in_one_line(error))
+
+
+def in_one_line(error: Exception) -> str:
+    """The kind of an error and the first line of its text."""
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0] if text else ''}"[:300]
+
+
+def main_output(returned: object) -> Tensor | None:
+    """Of all tensors returned the first of the finest."""
+    found = [v for v in tree_leaves(plain_outputs(returned)) if isinstance(v, Tensor)]
+    maps = [v for v in found if v.dim() >= 3] or found
+    return max(maps, key=lambda v: math.prod(v.shape[2:])) if maps else None
+
+
+@contextmanager
+def seeded() -> Iterator[None]:
+    """The global random state is another each time and is put back afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(next(SEEDS))
+        yield
+
+
+SEEDS: Final = itertools.count()
+
+
+class WithoutImageStatistics(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
+    """Group and instance norms let everything through: what is left of a net is local."""
+
+    def __torch_dispatch__(
+        self,
+        func: Any,  # noqa: ANN401  # what passes through torch's dispatcher has no type
+        types: Any,  # noqa: ANN401
+        args: tuple[Any, ...] = (),
+        kwargs: Any = None,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        """Run an operation, unless it takes statistics over the image."""
+        name = func.overloadpacket.__name__
+        group = name == "native_group_norm"
+        if group or (name == "native_batch_norm" and args[5]):
+            nothing = args[0].new_zeros(0)
+            return args[0].clone(), nothing, nothing
+        return func(*args, **(kwargs or {}))
+
+
+def difference(one: Tensor | None, other: Tensor | None) -> float:
+    """The largest difference as a share of the largest value; infinite where shapes differ."""
+    if one is None or other is None or one.shape != other.shape:
+        return math.inf
+    if one.numel() == 0:
+        return 0.0
+    scale = max(one.abs().max().item(), other.abs().max().item())
+    if not math.isfinite(scale):
+        return 0.0 if torch.equal(one.isfinite(), other.isfinite()) else math.inf
+    return (one - other).abs().max().item() / scale if scale else 0.0
