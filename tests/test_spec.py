@@ -70,8 +70,9 @@ def test_fields_are_keyword_only_and_frozen() -> None:
 )
 def test_impossible_values_are_refused_by_name(values: dict[str, object], message: str) -> None:
     """The refusal names the field and the value, and says what would do."""
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(Refusal, match=message) as caught:
         spec_with(PAPER, values)
+    assert caught.value.field == list(values)[-1]
 
 
 def test_a_whole_number_dropout_is_the_same_spec() -> None:

@@ -136,6 +136,30 @@ def test_files_modules_and_calls_are_loaded(nets: Path) -> None:
         load(read_target("missing.py:UNet"))
 
 
+PARTS = NETS.partition("class Bare")[0]
+"""The imports of `NETS` and its first net."""
+
+
+@pytest.mark.parametrize("with_init", [True, False])
+def test_a_file_of_a_package_is_loaded_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_init: bool
+) -> None:
+    """Its relative imports work, and so they do if the package has our own name."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "modules", {**sys.modules})
+    for name in ("theirs", "unet"):
+        package = tmp_path / name
+        package.mkdir()
+        (package / "parts.py").write_text(PARTS)
+        (package / "model.py").write_text("from .parts import Mine\n")
+        if with_init:
+            (package / "__init__.py").write_text("from .model import Mine\n")
+    theirs = load(read_target(f"{tmp_path}/theirs/model.py:Mine"))
+    assert type(theirs).__module__ == "theirs.parts"
+    [report] = reports([read_target(f"{tmp_path}/unet/model.py:Mine(1, 2)")], Request())
+    assert (report["verdict"], report["inferred"]["in_channels"]) == ("sound", 1)
+
+
 def test_no_subject_takes_the_tool_down(nets: Path) -> None:
     """Each gets its line, and the next one is verified."""
     expected = {

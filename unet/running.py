@@ -62,6 +62,10 @@ SEEDS: Final = itertools.count()
 class WithoutImageStatistics(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
     """Group and instance norms let everything through: what is left of a net is local."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # as in the trace
+
     def __torch_dispatch__(
         self,
         func: Any,  # noqa: ANN401  # what passes through torch's dispatcher has no type

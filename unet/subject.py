@@ -16,6 +16,7 @@ import os
 import resource
 import signal
 import sys
+import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -150,15 +151,7 @@ def _module(source: str) -> Any:
     if path.suffix == ".py":
         if not path.is_file():
             raise Refusal(f"there is no file {source}")
-        # The file's own neighbours come first, as when it is run.
-        sys.path.insert(0, str(path.resolve().parent))
-        spec = importlib.util.spec_from_file_location(f"subject_{path.stem}", path)
-        if spec is None or spec.loader is None:
-            raise Refusal(f"{source} is not a Python file")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module
-        spec.loader.exec_module(module)
-        return module
+        return _module_of(path.resolve())
     sys.path.insert(0, str(Path.cwd()))
     try:
         return importlib.import_module(source)
@@ -166,6 +159,50 @@ def _module(source: str) -> Any:
         if error.name and source.startswith(error.name):
             raise Refusal(f"there is no module {source}, nor a file of that name") from None
         raise
+
+
+def _module_of(path: Path) -> Any:
+    """The module of a file: a part of its package, if it is one, and else by itself."""
+    if _imports_relatively(path) or (path.parent / "__init__.py").is_file():
+        root = path.parent
+        while (root.parent / "__init__.py").is_file():
+            root = root.parent
+        names = path.relative_to(root.parent).with_suffix("").parts
+        _forget(root)
+        sys.path.insert(0, str(root.parent))
+        if not (root / "__init__.py").is_file():
+            # A package without a file of its own would come after every other of its name.
+            sys.modules[root.name] = package = types.ModuleType(root.name)
+            package.__path__ = [str(root)]
+        return importlib.import_module(".".join(names).removesuffix(".__init__"))
+    # The file's own neighbours come first, as when it is run.
+    sys.path.insert(0, str(path.parent))
+    spec = importlib.util.spec_from_file_location(f"subject_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _imports_relatively(path: Path) -> bool:
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):
+        return False  # to import it will say what is wrong
+    return any(isinstance(node, ast.ImportFrom) and node.level for node in ast.walk(tree))
+
+
+def _forget(root: Path) -> None:
+    """Let a package go by its own name, even if another of that name, as ours, is loaded."""
+    loaded = sys.modules.get(root.name)
+    paths = [Path(path).resolve() for path in getattr(loaded, "__path__", ())]
+    if loaded is None or root in paths:
+        return
+    for name in list(sys.modules):
+        if name.split(".")[0] == root.name:
+            del sys.modules[name]
 
 
 Report = dict[str, Any]

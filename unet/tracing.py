@@ -203,6 +203,11 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
         # A storage's address is its name only as long as it lives.
         self.kept.append(tensor.untyped_storage() if not tensor.is_sparse else tensor)
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # True would have torch import its compiler, for seconds, at the first operation.
+        return False
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:

@@ -208,7 +208,9 @@ def translations_commute(x: Examination) -> Iterator[Finding]:
         reach = max(reach, 14.0 * step)
     side = x.side + -(-max(0, round(reach) + 4 * step - x.side) // step) * step
     side = min(side, x.side + max(0, LARGEST[x.axes] - x.side) // step * step)
-    image = x.image((side + step,) + (side,) * (x.axes - 1), seed=3)
+    # Only rows are shifted, so that few columns do, if the net takes such an image.
+    narrow = x.side if x.run(x.oblong).output is not None else side
+    image = x.image((side + step,) + (narrow,) * (x.axes - 1), seed=3)
     other = image.narrow(2, 0, side).clone()
     other.narrow(2, side - step, step).copy_(x.image((step, *image.shape[3:]), seed=4))
     pictures = (image.narrow(2, 0, side), other, image.narrow(2, step, side))
@@ -227,7 +229,7 @@ def translations_commute(x: Examination) -> Iterator[Finding]:
         )
         return
     border = rows - min(felt, default=rows) + 1
-    one, two = interior(whole, border, step), interior(moved, border, 0, step)
+    one, two = interior(whole, border + step, border), interior(moved, border, border + step)
     if one.numel() == 0:
         reason = looks_at_the_whole_image(x.anatomy)
         # A 3x3 net sees some 7 cells to each side, and this image has 14 and more.
@@ -269,13 +271,9 @@ def holds_positions(anatomy: Anatomy) -> bool:
     )
 
 
-def interior(output: Tensor, border: int, above: int, below: int = 0) -> Tensor:
-    """Without `border` samples at every end, and without more rows above or below."""
-    for axis in range(2, output.dim()):
-        start = border + (above if axis == 2 else 0)
-        length = output.shape[axis] - start - border - (below if axis == 2 else 0)
-        output = output.narrow(axis, min(start, output.shape[axis]), max(0, length))
-    return output
+def interior(output: Tensor, above: int, below: int) -> Tensor:
+    """Without so many rows at the two ends."""
+    return output[:, :, above : max(above, output.shape[2] - below)]
 
 
 def far_rows(one: Tensor, other: Tensor, equal: float) -> list[int]:
