@@ -49,7 +49,7 @@ MAP = {
     "unet.checks.sizes": {"unet.anatomy", "unet.examination", "unet.checks.finding"},
     "unet.checks.alignment": {
         "unet.tracing", "unet.anatomy", "unet.running", "unet.examination",
-        "unet.checks.finding", "unet.checks.activations",
+        "unet.checks.finding",
     },
     "unet.checks.wiring": {
         "unet.tracing", "unet.anatomy", "unet.examination", "unet.checks.finding",

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from unet.anatomy import Anatomy, apart, plain
-from unet.checks.activations import padding_kind
 from unet.checks.finding import UNSTEADY, Check, Finding, fail, in_words, skip, warn
 from unet.examination import Examination
 from unet.running import WithoutImageStatistics, difference
@@ -185,12 +184,22 @@ def no_interior(x: Examination) -> str:
         return UNSTEADY
     if is_stretched(x.anatomy):
         return "maps are stretched by parts of a pixel, so that nothing shifts exactly"
-    if any(padding_kind(x.anatomy, conv) == "circular" for conv in x.anatomy.convs):
+    if is_wrapped(x.anatomy):
         return "the image is wrapped around, so that it has no border to keep away from"
     other = any(abs(abs(place.step) - 1) > 1e-6 for place in x.anatomy.output.spatial)
     if other or x.magnification > 1:
         return "the output has another resolution than the image"
     return ""
+
+
+def is_wrapped(anatomy: Anatomy) -> bool:
+    """Whether a piece of a map is copied to where another piece of it was to be expected."""
+    return any(
+        gap
+        for step in anatomy.trace.of("copy_")
+        if len(step.inputs) == 2
+        for _, _, gap in apart(*step.inputs)
+    )
 
 
 def translations_commute(x: Examination) -> Iterator[Finding]:

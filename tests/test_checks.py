@@ -1,0 +1,310 @@
+"""What checks say of nets that the zoo has no room for: each message has a net that earns it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import ClassVar
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from unet import Refusal
+from unet.examination import Examination
+from unet.verify import Result, run_check
+
+
+class Small(nn.Module):
+    """A sound U-Net of one level; each net below overrides one part of it."""
+
+    classes: ClassVar[int] = 2
+    wide: ClassVar[int] = 8
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter = nn.Conv2d(1, 4, 3, padding=1)
+        self.deep = nn.Conv2d(4, 8, 3, padding=1)
+        self.up = nn.ConvTranspose2d(8, 4, 2, 2)
+        self.leave = nn.Conv2d(self.wide, 4, 3, padding=1)
+        self.head = nn.Conv2d(4, self.classes, 1)
+
+    def down(self, skip: Tensor) -> Tensor:
+        return torch.relu(self.deep(functional.max_pool2d(skip, 2)))
+
+    def join(self, skip: Tensor, risen: Tensor) -> Tensor:
+        return torch.cat([skip, risen], 1)
+
+    def end(self, logits: Tensor) -> Tensor:
+        return logits
+
+    def forward(self, x: Tensor) -> Tensor:
+        skip = torch.relu(self.enter(x))
+        joined = self.join(skip, self.up(self.down(skip)))
+        return self.end(self.head(torch.relu(self.leave(joined))))
+
+
+class OneImageOnly(Small):
+    def forward(self, x: Tensor) -> Tensor:
+        if len(x) > 1 and not self.training:
+            raise ValueError("one image at a time")
+        return super().forward(x)
+
+
+class FirstImageOnly(Small):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x[:1])
+
+
+class Dark(Small):
+    def forward(self, x: Tensor) -> Tensor:
+        if x.std() > 2:
+            raise ValueError("too bright")
+        return super().forward(x)
+
+
+class SingleOnly(Small):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.float())
+
+
+class Promoted(Small):
+    def end(self, logits: Tensor) -> Tensor:
+        return logits.float()
+
+
+class Filled(Small):
+    start: ClassVar[float] = 0.5
+
+    def __init__(self) -> None:
+        super().__init__()
+        nn.init.constant_(self.leave.weight, self.start)
+
+
+class NotNumbers(Filled):
+    start = float("nan")
+
+
+class Enormous(Small):
+    def end(self, logits: Tensor) -> Tensor:
+        return logits * 1e9
+
+
+class Infinite(Small):
+    def end(self, logits: Tensor) -> Tensor:
+        return logits / torch.zeros(())
+
+
+class Turned(Small):
+    def end(self, logits: Tensor) -> Tensor:
+        return logits.flip(-1)
+
+
+class Transposed(Small):
+    def end(self, logits: Tensor) -> Tensor:
+        return logits.transpose(-1, -2)
+
+
+class Uncentred(Small):
+    def end(self, logits: Tensor) -> Tensor:
+        return logits[..., 2:, 2:]
+
+
+class Unsteady(Small):
+    def end(self, logits: Tensor) -> Tensor:
+        return logits + torch.rand(())
+
+
+class Wrapped(Small):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(functional.pad(x, (2, 2, 2, 2), mode="circular"))[..., 2:-2, 2:-2]
+
+
+class Positioned(Small):
+    """Is told where it is, as some nets are on purpose."""
+
+    wide = 9
+
+    def join(self, skip: Tensor, risen: Tensor) -> Tensor:
+        rows = torch.linspace(0, 1, skip.shape[2], dtype=skip.dtype)[:, None]
+        return torch.cat([skip, risen, rows.expand(len(skip), 1, *skip.shape[2:])], 1)
+
+
+class Decided(Small):
+    def end(self, logits: Tensor) -> Tensor:
+        return logits.argmax(1, keepdim=True)
+
+
+class SoftRows(Small):
+    def end(self, logits: Tensor) -> Tensor:
+        return logits.softmax(2)
+
+
+class SoftBatch(Small):
+    def end(self, logits: Tensor) -> Tensor:
+        return logits.softmax(0)
+
+
+class SoftAlone(Small):
+    classes = 1
+
+    def end(self, logits: Tensor) -> Tensor:
+        return logits.softmax(1)
+
+
+class Steep(Small):
+    def end(self, logits: Tensor) -> Tensor:
+        return torch.sigmoid(logits * 100)
+
+
+class Zeroed(Small):
+    def join(self, skip: Tensor, risen: Tensor) -> Tensor:
+        return super().join(skip * 0.0, risen)
+
+
+class Copied(Small):
+    def join(self, skip: Tensor, risen: Tensor) -> Tensor:
+        return super().join(risen, risen)
+
+
+class Frozen(Small):
+    def end(self, logits: Tensor) -> Tensor:
+        return logits.detach()
+
+
+class ThroughNumpy(Small):
+    def join(self, skip: Tensor, risen: Tensor) -> Tensor:
+        return super().join(torch.tensor(skip.detach().numpy()), risen)
+
+
+class Overwritten(Small):
+    def join(self, skip: Tensor, risen: Tensor) -> Tensor:
+        gate = torch.sigmoid(skip)
+        joined = super().join(gate, risen)
+        gate.add_(1)
+        return joined
+
+
+class Flat(Small):
+    def __init__(self) -> None:
+        super().__init__()
+        self.up = nn.Conv2d(8, 4, 1)  # type: ignore[assignment]
+
+    def down(self, skip: Tensor) -> Tensor:
+        return torch.relu(self.deep(skip))
+
+
+class Untrainable(Small):
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            raise NotImplementedError("evaluation only")
+        return super().forward(x)
+
+
+class OneSize(Small):
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[2:] != (64, 64):
+            raise ValueError("64 x 64 only")
+        return super().forward(x)
+
+
+class Squares(Small):
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[2] != x.shape[3]:
+            raise ValueError("squares only")
+        return super().forward(x)
+
+
+class Framed(Small):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(functional.pad(x, (8, 8, 8, 8)))
+
+
+SAID = [
+    (OneImageOnly, "samples_of_a_batch_do_not_mix", "fail", "one image and not on a batch of two"),
+    (FirstImageOnly, "samples_of_a_batch_do_not_mix", "fail", "a batch of 2 comes out as 1"),
+    (Dark, "evaluation_repeats", "fail", "a second call fails: ValueError: too bright"),
+    (Dark, "samples_of_a_batch_do_not_mix", "skip", "one image alone does not run"),
+    (Unsteady, "samples_of_a_batch_do_not_mix", "skip", "other logits each time"),
+    (Unsteady, "evaluation_repeats", "fail", r"given again \(at random\)"),
+    (Unsteady, "mirrored_images_give_mirrored_outputs", "skip", "other logits each time"),
+    (Unsteady, "shifted_images_give_shifted_outputs", "skip", "other logits each time"),
+    (SingleOnly, "moves_to_another_dtype", "warn", r"does not run after .to\(torch.float64\)"),
+    (
+        Promoted,
+        "moves_to_another_dtype",
+        "fail",
+        r"returns torch.float32 after .to\(torch.float64\)",
+    ),
+    (Filled, "weights_start_sanely", "fail", "all weights of leave.weight start at 0.5"),
+    (NotNumbers, "weights_start_sanely", "fail", "leave.weight holds values that are not numbers"),
+    (NotNumbers, "first_logits_are_sane", "fail", "the first logits are not finite"),
+    (Enormous, "first_logits_are_sane", "fail", "the first logits reach"),
+    (Turned, "output_lies_on_the_image", "fail", "the wrong way round"),
+    (Transposed, "output_lies_on_the_image", "fail", "rows for columns"),
+    (Transposed, "takes_images_that_are_not_square", "fail", "height and width are swapped"),
+    (
+        Uncentred,
+        "output_lies_on_the_image",
+        "fail",
+        "leaves out 2 px at one end and 0 at the other",
+    ),
+    (Wrapped, "shifted_images_give_shifted_outputs", "skip", "wrapped around"),
+    (Positioned, "shifted_images_give_shifted_outputs", "warn", "is given positions"),
+    (Decided, "output_is_logits", "fail", r"is a decision \(argmax\)"),
+    (Decided, "gradients_flow_through_every_path", "fail", "asks for no gradient"),
+    (SoftRows, "output_is_logits", "fail", "axis 2, a side of the image"),
+    (SoftBatch, "output_is_logits", "fail", "the images of a batch"),
+    (SoftAlone, "output_is_logits", "fail", "over a single class"),
+    (Steep, "output_is_logits", "fail", "saturated"),
+    (Zeroed, "both_sides_of_a_join_reach_the_output", "fail", "the skip is multiplied by zero"),
+    (Copied, "both_sides_of_a_join_reach_the_output", "fail", "a map is joined with itself"),
+    (Copied, "every_level_is_joined", "fail", "the net has no skips"),
+    (Frozen, "gradients_flow_through_every_path", "fail", "asks for no gradient"),
+    (ThroughNumpy, "gradients_flow_through_every_path", "fail", "from outside the graph"),
+    (Overwritten, "nothing_is_overwritten", "fail", "overwritten in place"),
+    (Flat, "every_level_is_joined", "fail", "never halves its resolution"),
+    (Untrainable, "used_parameters_get_gradients", "skip", "evaluation only"),
+    (OneSize, "takes_every_legal_size", "fail", "64 x 64 only"),
+    (OneSize, "takes_images_that_are_not_square", "skip", "on no other size, square or not"),
+    (Squares, "takes_images_that_are_not_square", "fail", "squares only"),
+    (Framed, "output_is_no_larger_than_the_image", "fail", "an image of 64 pixels gives 80"),
+]
+
+
+def says(net: nn.Module, check: str) -> Result:
+    """What a check says first of a net with one input channel."""
+    return run_check(check, Examination(net, in_channels=1))[0]
+
+
+@pytest.mark.parametrize(
+    ("factory", "check", "status", "message"), SAID, ids=lambda v: getattr(v, "__name__", str(v))
+)
+def test_what_is_wrong_is_said(
+    factory: Callable[[], nn.Module], check: str, status: str, message: str
+) -> None:
+    """By the check whose matter it is, in words that name it."""
+    torch.manual_seed(0)
+    result = says(factory(), check)
+    assert result.status == status
+    assert re.search(message, result.message), result.message
+
+
+def test_nothing_is_said_of_the_sound_net_that_they_share() -> None:
+    """Whatever is said above is said of the part that differs."""
+    torch.manual_seed(0)
+    x = Examination(Small(), in_channels=1)
+    said = {check: run_check(check, x)[0] for check in {check for _, check, _, _ in SAID}}
+    assert {check for check, result in said.items() if result.status != "pass"} == set()
+
+
+class Nothing(nn.Module):
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return []
+
+
+def test_a_net_that_returns_no_map_is_refused() -> None:
+    """With what it was that came back."""
+    with pytest.raises(Refusal, match="the net ran on no image: it returned no map"):
+        Examination(Nothing())
