@@ -56,6 +56,25 @@ def mutation(session: nox.Session) -> None:
 
 
 @nox.session
+def conformance(session: nox.Session) -> None:
+    """Verify U-Nets of published packages, as they are, and write their record and report."""
+    install(session, ".[tests]")
+    session.run(
+        "python", "-m", "tests.published.conformance", f"{session.virtualenv.location}/nets"
+    )
+    session.run("ablations", "report", "reports")
+
+
+@nox.session
+def other_tools(session: nox.Session) -> None:
+    """Ask other tools about our broken nets, and write their record and the report."""
+    install(session, ".[tests]")
+    session.install("--constraint", "constraints.txt", "pytest-torch", "torchtest2", "torch-audit")
+    session.run("python", "-m", "tests.other_tools")
+    session.run("ablations", "report", "reports")
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and format with ruff."""
     session.install("--constraint", "constraints.txt", "ruff")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from ablations.architecture import architecture_files, tutorial_files
+from ablations.conformance import conformance_files, read_conformance
 from ablations.costs import cost_files, counter_files
 from ablations.files import replace_file
-from ablations.kills import kill_files, read_kills
+from ablations.kills import kill_files, read_kills, read_others
 from ablations.report import render
 from ablations.results import Results
 from ablations.store import read_export
@@ -16,12 +17,15 @@ from ablations.store import read_export
 def committed_files(folder: Path) -> dict[str, bytes]:
     """Every generated file of `folder` by its path in it, from `folder`/records/*.jsonl."""
     files = architecture_files() | tutorial_files() | cost_files() | counter_files()
-    kills = folder / "records" / "kill_matrix.json"
-    if kills.exists():
-        files |= kill_files(read_kills(kills))
-    for path in sorted((folder / "records").glob("*.jsonl")):
-        plan, records = read_export(path)
-        files |= render(Results.of(plan, records))
+    records = folder / "records"
+    if (records / "kill_matrix.json").exists():
+        rows, others = records / "kill_matrix.json", records / "other_tools.json"
+        files |= kill_files(read_kills(rows), read_others(others))
+    if (records / "conformance.json").exists():
+        files |= conformance_files(read_conformance(records / "conformance.json"))
+    for path in sorted(records.glob("*.jsonl")):
+        plan, run = read_export(path)
+        files |= render(Results.of(plan, run))
     return files
 
 

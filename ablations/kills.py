@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, final
 
 import pandas as pd
 
@@ -18,6 +20,64 @@ def read_kills(path: Path) -> list[Row]:
     """The rows of a record that `python -m tests.kill_matrix` wrote."""
     rows: list[Row] = json.loads(path.read_text())
     return rows
+
+
+@final
+@dataclass(frozen=True)
+class OtherTools:
+    """What other tools say of each net: their releases, and for each net each tool's objections."""
+
+    versions: Mapping[str, str]
+    said: Mapping[str, Mapping[str, list[str]]]
+
+    def found(self, tool: str, row: Row) -> bool:
+        """Whether the tool objects to something of a broken net that it lets pass in its host."""
+        return bool(set(self.said[row["net"]][tool]) - set(self.said[row["host"]][tool]))
+
+
+def read_others(path: Path) -> OtherTools:
+    """The record that `python -m tests.other_tools` wrote."""
+    versions, *rows = json.loads(path.read_text())
+    return OtherTools(versions["versions"], {row["net"]: row["said"] for row in rows})
+
+
+ASKED: Final[Mapping[str, str]] = {
+    "torchinfo": "parameters and output shape, held against those of the sound net",
+    "pytest-torch": "its checks for any model: contract, invariance, checkpoint, gradients",
+    "torchtest2": "its check before training, warnings included, overfitting left out",
+    "torch-audit": "all phases around three steps of training",
+}
+"""How each tool was asked, in a few words."""
+
+
+def other_lines(rows: list[Row], others: OtherTools) -> list[dict[str, str]]:
+    """One line a tool: how many of the defects it finds, and to how many sound nets it objects."""
+    sound = [row for row in rows if not row["fault"]]
+    defects = [row for row in rows if row["level"] == "defect"]
+    ours = {
+        "tool": "these checks",
+        "asked": "all of them",
+        "found": f"{sum(map(is_killed, defects))} of {len(defects)}",
+        "sound nets objected to": f"{sum(bool(r['failed']) for r in sound)} of {len(sound)}",
+    }
+    theirs = [
+        {
+            "tool": f"{tool} {version}",
+            "asked": ASKED[tool],
+            "found": f"{sum(others.found(tool, row) for row in defects)} of {len(defects)}",
+            "sound nets objected to": f"{sum(bool(others.said[row['net']][tool]) for row in sound)}"
+            f" of {len(sound)}",
+        }
+        for tool, version in others.versions.items()
+    ]
+    together = sum(any(others.found(tool, row) for tool in others.versions) for row in defects)
+    union = {
+        "tool": "the four together",
+        "asked": "",
+        "found": f"{together} of {len(defects)}",
+        "sound nets objected to": "",
+    }
+    return [ours, *theirs, union]
 
 
 def is_killed(row: Row) -> bool:
@@ -48,7 +108,7 @@ def families(rows: list[Row]) -> list[dict[str, str]]:
     return lines
 
 
-def kill_files(rows: list[Row]) -> dict[str, bytes]:
+def kill_files(rows: list[Row], others: OtherTools) -> dict[str, bytes]:
     """`kill_matrix.md` and `kill_matrix.csv`."""
     sound = [row for row in rows if not row["fault"]]
     mutants = [row for row in rows if row["fault"]]
@@ -63,6 +123,10 @@ def kill_files(rows: list[Row]) -> dict[str, bytes]:
             "claims": " ".join(f"{name}={value}" for name, value in row["claims"].items()),
             "failed": " ".join(row["failed"]),
             "warned": " ".join(row["warned"]),
+            **{
+                f"found_by_{tool.replace('-', '_')}": others.found(tool, row) if row["host"] else ""
+                for tool in others.versions
+            },
             "why": row["why"],
         }
         for row in rows
@@ -78,6 +142,14 @@ a defect and must fail; {len(mutants) - len(defects)} have what may be meant, an
 remark.
 
 {as_markdown(families(rows))}
+
+## What other tools find on the same nets
+
+{as_markdown(other_lines(rows, others))}
+
+*A broken net counts as found if a tool objects to something of it that it lets pass in the sound
+net that it was made from. Other tools are made for any model; none of them knows what a U-Net is.
+Their record is written by `nox -s other_tools`.*
 
 *The nets are those of `tests/zoo`: each is one of the sound nets with one thing wrong, in the style
 of its host. [Net by net](kill_matrix.csv). The record is written by `python -m tests.kill_matrix`.*

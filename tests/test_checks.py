@@ -308,3 +308,22 @@ def test_a_net_that_returns_no_map_is_refused() -> None:
     """With what it was that came back."""
     with pytest.raises(Refusal, match="the net ran on no image: it returned no map"):
         Examination(Nothing())
+
+
+@torch.jit.script
+def cropped(skip: Tensor, risen: Tensor) -> Tensor:
+    edge = (skip.shape[2] - risen.shape[2]) // 2
+    return skip[:, :, edge : edge + risen.shape[2], edge : edge + risen.shape[3]]
+
+
+class Scripted(Small):
+    def join(self, skip: Tensor, risen: Tensor) -> Tensor:
+        return super().join(cropped(skip, risen), risen)
+
+
+def test_compiled_script_is_followed_like_the_rest() -> None:
+    """Its operations are steps as all others, and it cuts no gradient."""
+    torch.manual_seed(0)
+    x = Examination(Scripted(), in_channels=1)
+    assert run_check("gradients_flow_through_every_path", x)[0].status == "pass"
+    assert [join.level for join in x.anatomy.joins] == [0]

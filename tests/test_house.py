@@ -119,8 +119,10 @@ MAP = {
         "ablations.architecture",
     },
     "ablations.kills": {"ablations.tables"},
+    "ablations.conformance": {"ablations.tables"},
     "ablations.committed": {
-        "ablations.files", "ablations.kills", "ablations.store", "ablations.results",
+        "ablations.files", "ablations.kills", "ablations.conformance", "ablations.store",
+        "ablations.results",
         "ablations.report", "ablations.architecture", "ablations.costs",
     },
     "ablations.__main__": {

@@ -84,8 +84,9 @@ def norm(anatomy: Anatomy) -> str:
 
 
 def base_channels(anatomy: Anatomy) -> int | None:
-    """Channels of the first convolution of the blocks."""
-    return next((c.out_channels for c in anatomy.convs if c.is_ordinary), None)
+    """Channels of the first wide convolution."""
+    wide = (c for c in anatomy.convs if c.is_spatial and not c.transposed)
+    return next((conv.out_channels for conv in wide), None)
 
 
 def kernel(anatomy: Anatomy) -> str:

@@ -162,11 +162,11 @@ def _module(source: str) -> Any:
 
 
 def _module_of(path: Path) -> Any:
-    """The module of a file: a part of its package, if it is one, and else by itself."""
-    if _imports_relatively(path) or (path.parent / "__init__.py").is_file():
-        root = path.parent
-        while (root.parent / "__init__.py").is_file():
-            root = root.parent
+    """The module of a file: a part of its package, if it imports from that, else by itself."""
+    root = path.parent
+    while (root / "__init__.py").is_file() and (root.parent / "__init__.py").is_file():
+        root = root.parent
+    if _imports_from(path, root.name):
         names = path.relative_to(root.parent).with_suffix("").parts
         _forget(root)
         sys.path.insert(0, str(root.parent))
@@ -186,12 +186,16 @@ def _module_of(path: Path) -> Any:
     return module
 
 
-def _imports_relatively(path: Path) -> bool:
+def _imports_from(path: Path, package: str) -> bool:
+    """Whether a file imports relatively, or from its package by name."""
     try:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError):
         return False  # to import it will say what is wrong
-    return any(isinstance(node, ast.ImportFrom) and node.level for node in ast.walk(tree))
+    named = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    absolute = any(str(node.module).split(".")[0] == package for node in named)
+    within = (path.parent / "__init__.py").is_file()
+    return any(node.level for node in named) or (absolute and within)
 
 
 def _forget(root: Path) -> None:

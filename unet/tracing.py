@@ -213,7 +213,9 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
     ) -> Any:
         tensors = [leaf for leaf in tree_leaves((args, kwargs or {})) if isinstance(leaf, Tensor)]
         inputs = tuple(self.value_of(tensor) for tensor in tensors)
-        out = func(*args, **(kwargs or {}))
+        # Compiled script comes here by itself, where autograd has not yet done its part.
+        with torch._C.DisableTorchFunction():
+            out = func(*args, **(kwargs or {}))
         results = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
         self._record(func, inputs, tensors, results, _named(func, args, kwargs or {}))
         return out
