@@ -53,6 +53,7 @@ def conformance_files(rows: list[Row]) -> dict[str, bytes]:
             **{trait.replace("_", " "): str(row["inferred"][trait]) for trait in TRAITS},
             "fails": str(len({r["check"] for r in row["results"] if r["status"] == "fail"})),
             "remarks": str(len({r["check"] for r in row["results"] if r["status"] == "warn"})),
+            "seconds": f"{row['seconds']:.1f}",
         }
         for row in rows
     ]
@@ -81,6 +82,9 @@ written here. {failing} of them fail a check; each failure was looked up in the 
 What the tool infers of each net, from its operations alone:
 
 {as_markdown(summary)}
+
+Seconds are for one net, loaded and verified on {rows[0]["cores"]} cores of a shared machine, after
+a start-up that several nets in one call share.
 
 ## What fails
 

@@ -76,6 +76,15 @@ def test_many_classes_are_what_is_alive_at_the_end() -> None:
     assert peak == peak_bytes(UNet(spec), torch.zeros(1, 1, 40, 44))
 
 
+def test_dropout_stands_at_the_end_of_its_block() -> None:
+    """Its mask and its result are as large as what the block's second convolution makes."""
+    spec = UNetSpec(depth=1, base_channels=2, dropout_levels=2, dropout=0.5)
+    without = dataclasses.replace(spec, dropout=0.0)
+    kept = memory(spec, 40, 40).training
+    assert kept - memory(without, 40, 40).training == 2 * 4 * (2 * 36**2 + 4 * 14**2)
+    assert kept == kept_bytes(UNet(spec), torch.zeros(1, 1, 40, 40))
+
+
 @given(st.data(), specs(deepest=3), st.sampled_from([0.0, 0.5]))
 def test_memory_is_what_a_net_keeps_and_holds(
     data: st.DataObject, spec: UNetSpec, dropout: float

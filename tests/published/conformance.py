@@ -10,8 +10,10 @@ source; its reason says where.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -197,12 +199,16 @@ def verified(package: Package, folder: Path) -> Iterator[dict[str, Any]]:
     for net in package.nets:
         source = folder / net.file if "/" in net.file else Path(__file__).parent / net.file
         target = read_target(f"{source}:{net.call}")
+        start = time.perf_counter()
         (report,) = reports([target], Request())
+        seconds = time.perf_counter() - start
         yield {
             "package": f"{package.name} {package.version}",
             "net": f"{net.file}:{net.call}",
             "verdict": report["verdict"],
             "error": report.get("error", ""),
+            "seconds": round(seconds, 1),
+            "cores": os.cpu_count(),
             "inferred": report["inferred"],
             "results": [r for r in report["results"] if r["status"] != "pass"],
             "expected": dict(net.failures),
@@ -222,6 +228,8 @@ def surprises(row: dict[str, Any]) -> list[str]:
 
 def main(folder: Path) -> None:
     """Install, verify, write the record; exit with what was not expected."""
+    import unet.verify  # noqa: F401  # the start-up that all nets share
+
     rows = []
     for package in PACKAGES:
         install(package, folder / package.name)
