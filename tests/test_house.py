@@ -40,11 +40,12 @@ MAP = {
     "unet.anatomy": {"unet.places", "unet.tracing"},
     "unet.running": {"unet.tracing"},
     "unet.examination": {"unet.refusal", "unet.tracing", "unet.anatomy", "unet.running"},
+    "unet.inference": {"unet.anatomy", "unet.examination"},
     "unet.checks.finding": {"unet.examination"},
     "unet.checks.activations": {
-        "unet.tracing", "unet.anatomy", "unet.examination", "unet.checks.finding",
+        "unet.tracing", "unet.anatomy", "unet.examination", "unet.inference",
+        "unet.checks.finding",
     },
-    "unet.inference": {"unet.anatomy", "unet.examination", "unet.checks.activations"},
     "unet.checks.behaviour": {"unet.running", "unet.examination", "unet.checks.finding"},
     "unet.checks.sizes": {"unet.anatomy", "unet.examination", "unet.checks.finding"},
     "unet.checks.alignment": {

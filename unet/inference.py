@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import Any
+from typing import Any, Final
 
-from unet.anatomy import NORMS, RESIZES, Anatomy, plain
-from unet.checks.activations import FINAL, padding_kind, stands_in_upsampling
+from unet.anatomy import NORMS, PADS, RESIZES, Anatomy, Conv, is_activation, plain
 from unet.examination import Examination
 
 UNKNOWN = "unknown"
@@ -46,6 +45,34 @@ def commonest(found: list[str], none: str) -> str:
     """The one that there is, `mixed` for several, or `none`."""
     kinds = Counter(found)
     return none if not kinds else next(iter(kinds)) if len(kinds) == 1 else MIXED
+
+
+def stands_in_upsampling(anatomy: Anatomy, conv: Conv) -> bool:
+    """Whether it upsamples, or convolves what was just upsampled and joined with nothing yet."""
+    if anatomy.is_up(conv.step):
+        return True
+    for step in anatomy.way_back(conv.source):
+        if anatomy.is_up(step):
+            return True
+        if is_activation(step):
+            return False
+    return False
+
+
+def padding_kind(anatomy: Anatomy, conv: Conv) -> str:
+    """How the border of what it reads is treated."""
+    wanted = tuple(d * (k - 1) // 2 for k, d in zip(conv.kernel, conv.dilation, strict=True))
+    if all(p > 0 for p, w in zip(conv.padding, wanted, strict=True) if w):
+        return "zeros"
+    for step in anatomy.way_back(conv.source):
+        # Wrapping around is done by copies of parts into a larger map.
+        if step.operation == "copy_" and step.output.shape != conv.source.shape:
+            return PADS[step.operation]
+        if step.operation in PADS and step.operation != "copy_":
+            sizes = zip(step.output.shape[2:], step.inputs[0].shape[2:], strict=True)
+            same = [grown - size for grown, size in sizes] == [2 * w for w in wanted]
+            return PADS[step.operation] if same else "valid"
+    return "valid"
 
 
 def padding(anatomy: Anatomy) -> str:
@@ -112,6 +139,16 @@ def macs(anatomy: Anatomy) -> int:
         window = math.prod(conv.kernel) * conv.source.shape[1] * conv.out_channels // conv.groups
         total += window * math.prod(pixels.shape[2:]) * pixels.shape[0]
     return total
+
+
+FINAL: Final = frozenset(
+    {
+        "relu", "leaky_relu", "_prelu_kernel", "elu", "gelu", "silu", "hardtanh", "clamp",
+        "clamp_min", "clamp_max", "sigmoid", "hardsigmoid", "tanh", "_softmax", "_log_softmax",
+        "softplus", "threshold", "log_sigmoid_forward", "argmax", "max", "round", "gt", "ge",
+        "mish", "hardswish", "celu", "sign",
+    }
+)  # fmt: skip
 
 
 def final_activation(anatomy: Anatomy) -> str:

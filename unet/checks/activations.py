@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, final
 
-from unet.anatomy import PADS, Anatomy, Conv, came_up, is_activation, plain
+from unet.anatomy import Anatomy, Conv, came_up, is_activation, plain
 from unet.checks.finding import Check, Finding, fail, warn
 from unet.examination import Examination
+from unet.inference import FINAL, padding_kind, stands_in_upsampling
 from unet.tracing import Step
 
 
@@ -41,18 +42,6 @@ def way_onward(anatomy: Anatomy, conv: Conv) -> Way:
             upsampled = upsampled or anatomy.is_up(step)
             waiting.extend(step.output.users)
     return Way(sorted(bare, key=lambda c: c.step.index), upsampled, activated)
-
-
-def stands_in_upsampling(anatomy: Anatomy, conv: Conv) -> bool:
-    """Whether it upsamples, or convolves what was just upsampled and joined with nothing yet."""
-    if anatomy.is_up(conv.step):
-        return True
-    for step in anatomy.way_back(conv.source):
-        if anatomy.is_up(step):
-            return True
-        if is_activation(step):
-            return False
-    return False
 
 
 def convolutions_are_separated(x: Examination) -> Iterator[Finding]:
@@ -147,16 +136,6 @@ def output_is_logits(x: Examination) -> Iterator[Finding]:
         yield fail("dropout follows the last convolution: logits are set to zero in training")
 
 
-FINAL: Final = frozenset(
-    {
-        "relu", "leaky_relu", "_prelu_kernel", "elu", "gelu", "silu", "hardtanh", "clamp",
-        "clamp_min", "clamp_max", "sigmoid", "hardsigmoid", "tanh", "_softmax", "_log_softmax",
-        "softplus", "threshold", "log_sigmoid_forward", "argmax", "max", "round", "gt", "ge",
-        "mish", "hardswish", "celu", "sign",
-    }
-)  # fmt: skip
-
-
 def is_final(step: Step) -> bool:
     """Whether the step bends, clips or decides logits."""
     return plain(step.operation) in FINAL
@@ -218,22 +197,6 @@ def dropped_out(x: Examination) -> bool:
         ):
             return True
     return False
-
-
-def padding_kind(anatomy: Anatomy, conv: Conv) -> str:
-    """How the border of what it reads is treated."""
-    wanted = tuple(d * (k - 1) // 2 for k, d in zip(conv.kernel, conv.dilation, strict=True))
-    if all(p > 0 for p, w in zip(conv.padding, wanted, strict=True) if w):
-        return "zeros"
-    for step in anatomy.way_back(conv.source):
-        # Wrapping around is done by copies of parts into a larger map.
-        if step.operation == "copy_" and step.output.shape != conv.source.shape:
-            return PADS[step.operation]
-        if step.operation in PADS and step.operation != "copy_":
-            sizes = zip(step.output.shape[2:], step.inputs[0].shape[2:], strict=True)
-            same = [grown - size for grown, size in sizes] == [2 * w for w in wanted]
-            return PADS[step.operation] if same else "valid"
-    return "valid"
 
 
 def padding_is_of_one_kind(x: Examination) -> Iterator[Finding]:
