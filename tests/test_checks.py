@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from unet import Refusal
 from unet.examination import Examination
-from unet.verify import Result, run_check
+from unet.verify import Result, run_check, verify
 
 
 class Small(nn.Module):
@@ -327,3 +327,94 @@ def test_compiled_script_is_followed_like_the_rest() -> None:
     x = Examination(Scripted(), in_channels=1)
     assert run_check("gradients_flow_through_every_path", x)[0].status == "pass"
     assert [join.level for join in x.anatomy.joins] == [0]
+
+
+class Hooked(Small):
+    """Hands its skip on through a hook that holds on to this very net."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        kept: list[Tensor] = []
+        self.kept = kept
+        self.enter.register_forward_hook(lambda _module, _inputs, made: kept.append(made))
+
+    def join(self, skip: Tensor, risen: Tensor) -> Tensor:
+        return super().join(torch.relu(self.kept.pop()), risen)
+
+
+class ZeroHead(Small):
+    """Starts at zero at its end: it learns all the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        nn.init.zeros_(self.head.weight)
+
+
+class Trained(Small):
+    """Has a second head that is returned in training alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.second = nn.Conv2d(8, 2, 1)
+
+    def join(self, skip: Tensor, risen: Tensor) -> Tensor:
+        joined = super().join(skip, risen)
+        self.other = self.second(joined)
+        return joined
+
+    def end(self, logits: Tensor) -> Tensor:
+        return logits + self.other if self.training else logits
+
+
+class Rearranged(nn.Module):
+    """Goes down by moving pixels into channels with a view, and back up likewise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter = nn.Conv2d(1, 4, 3, padding=1)
+        self.deep = nn.Conv2d(16, 16, 3, padding=1)
+        self.leave = nn.Conv2d(8, 4, 3, padding=1)
+        self.head = nn.Conv2d(4, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        skip = torch.relu(self.enter(x))
+        n, c, h, w = skip.shape
+        cells = skip.view(n, c, h // 2, 2, w // 2, 2).permute(0, 1, 3, 5, 2, 4)
+        deep = torch.relu(self.deep(cells.reshape(n, 4 * c, h // 2, w // 2)))
+        risen = deep.view(n, c, 2, 2, h // 2, w // 2).permute(0, 1, 4, 2, 5, 3).reshape(n, c, h, w)
+        return self.head(torch.relu(self.leave(torch.cat([skip, risen], 1))))
+
+
+@pytest.mark.parametrize(
+    "factory", [Hooked, ZeroHead, Trained, Rearranged, lambda: torch.jit.script(Rearranged())]
+)
+def test_unusual_nets_raise_no_alarm(factory: Callable[[], nn.Module]) -> None:
+    """What a check cannot decide of them it says so, and calls nothing a defect."""
+    torch.manual_seed(0)
+    failed = [r for r in verify(factory(), in_channels=1) if r.status == "fail"]
+    assert not failed
+
+
+class Timed(Small):
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:  # type: ignore[override]
+        return super().forward(x) + time
+
+
+class Lazy(Small):
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter = nn.LazyConv2d(4, 3, padding=1)
+
+
+@pytest.mark.parametrize(
+    ("factory", "message"),
+    [
+        (Timed, r"forward\(x: .*time: .* does not take one image alone"),
+        (Lazy, "lazy layers without a shape"),
+        (lambda: nn.Conv1d(1, 1, 3), "convolves along one axis"),
+    ],
+)
+def test_what_cannot_be_examined_is_refused(factory: Callable[[], nn.Module], message: str) -> None:
+    """In one line, with what would do."""
+    with pytest.raises(Refusal, match=message):
+        Examination(factory())

@@ -46,7 +46,9 @@ MAP = {
         "unet.tracing", "unet.anatomy", "unet.examination", "unet.inference",
         "unet.checks.finding",
     },
-    "unet.checks.behaviour": {"unet.running", "unet.examination", "unet.checks.finding"},
+    "unet.checks.behaviour": {
+        "unet.anatomy", "unet.running", "unet.examination", "unet.checks.finding",
+    },
     "unet.checks.sizes": {"unet.anatomy", "unet.examination", "unet.checks.finding"},
     "unet.checks.alignment": {
         "unet.tracing", "unet.anatomy", "unet.running", "unet.examination",

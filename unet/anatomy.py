@@ -18,7 +18,7 @@ ACTIVATIONS: Final = frozenset(
         "mish", "softplus", "sigmoid", "tanh", "celu", "threshold", "clamp", "clamp_min",
         "clamp_max", "log_sigmoid_forward", "hardsigmoid", "softshrink", "hardshrink",
         "rrelu_with_noise", "_softmax", "_log_softmax", "selu", "sin", "abs", "exp", "erf",
-        "maximum",
+        "maximum", "glu",
     }
 )  # fmt: skip
 
@@ -49,6 +49,7 @@ RESIZES: Final[Mapping[str, str]] = {
     "upsample_trilinear3d": "trilinear",
     "upsample_bicubic2d": "bicubic",
     "pixel_shuffle": "pixel_shuffle",
+    "max_unpool2d": "unpooling",
 }
 
 ALMOST: Final = 1.3
@@ -190,6 +191,14 @@ class Anatomy:
     def is_live(self, value: Value) -> bool:
         """Whether some output was computed from it."""
         return bool(self.live >> value.index & 1)
+
+    @cached_property
+    def loses_its_place(self) -> bool:
+        """Whether some map on its way to the output was not understood."""
+        return any(
+            self.is_live(value) and value.from_image and len(value.shape) > 3 and not value.spatial
+            for value in self.trace.values
+        )
 
     @cached_property
     def convs(self) -> list[Conv]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import itertools
 import math
 from collections.abc import Callable, Mapping
@@ -13,11 +14,12 @@ from typing import Any, Final, final
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from unet.anatomy import Anatomy
 from unet.refusal import Refusal
 from unet.running import Run, attempt, difference, in_one_line, seeded
-from unet.tracing import Trace, trace
+from unet.tracing import PARAMETER, Trace, trace
 
 SIDES: Final[Mapping[int, tuple[int, ...]]] = {
     2: (64, 96, 128, 188, 220, 256, 192, 160, 316, 444, 512, 572, 224, 140, 92, 48, 32),
@@ -49,7 +51,7 @@ class Witness:
 
     def copy(self) -> Witness:
         """Another one, whose weights may be changed."""
-        return Witness(copy.deepcopy(self.net), self.dtype, self.equal, self.exact)
+        return Witness(copied(self.net), self.dtype, self.equal, self.exact)
 
 
 @final
@@ -110,12 +112,31 @@ class Examination:
         self.net = net.eval()
         self.claims = dict(claims or {})
         self._runs: dict[tuple[int, ...], Run] = {}
+        self._require_one_image()
         kernels = [p for p in self.net.parameters() if p.dim() > 3]
         self.axes = kernels[0].dim() - 2 if kernels else 2
         first = kernels[0].shape[1] if kernels else 3
         tried = (in_channels,) if in_channels else dict.fromkeys((first, 1, 3, 4, 2))
         self.in_channels, side = self._find_side(tuple(tried))
         self.side, self.anatomy = self._onto_the_grid(side)
+
+    def _require_one_image(self) -> None:
+        if any(map(is_lazy, self.net.parameters())):
+            raise Refusal("the net has lazy layers without a shape: run it once on an image before")
+        kernels = [p.dim() for p in self.net.parameters() if p.dim() > 2]
+        if kernels and max(kernels) == 3:
+            raise Refusal("the net convolves along one axis: only images and volumes are verified")
+        try:
+            signature = inspect.signature(self.net.forward)
+        except (TypeError, ValueError):
+            return
+        try:
+            signature.bind(None)
+        except TypeError:
+            raise Refusal(
+                f"forward{signature} does not take one image alone: wrap the net in a module "
+                f"whose forward does"
+            ) from None
 
     def _find_side(self, channels: tuple[int, ...]) -> tuple[int, int]:
         errors = []
@@ -147,10 +168,18 @@ class Examination:
         assert first is not None
         return first
 
-    @property
+    @cached_property
     def lattice(self) -> int:
-        """Input pixels from one cell of the deepest map to the next."""
-        return max(2, round(self.anatomy.deepest))
+        """Input pixels from one cell of the deepest map to the next, along any axis."""
+        live = [v for v in self.anatomy.trace.values if v.from_image and self.anatomy.is_live(v)]
+        steps = [abs(place.step) for value in live for place in value.spatial]
+        least = max(2, round(max(steps, default=1.0)))
+        if not self.anatomy.loses_its_place:
+            return least
+        # What happens where the trace is blind is found out by trying.
+        tried = (least, *(2**power for power in range(2, 7) if 2**power > least))
+        sizes = {step: (self.side + step,) * self.axes for step in tried}
+        return next((step for step in tried if self.run(sizes[step]).output is not None), least)
 
     @property
     def sides(self) -> tuple[int, ...]:
@@ -184,14 +213,23 @@ class Examination:
         generator = torch.Generator().manual_seed(seed)
         return torch.randn(batch, self.in_channels, *sides, generator=generator)
 
+    @cached_property
+    def is_one_of_a_kind(self) -> bool:
+        """Whether a hook of the net's holds on to the net itself: a copy would use both."""
+        kinds = ("_forward_hooks", "_forward_pre_hooks")
+        tables = [getattr(m, kind, {}) for m in self.net.modules() for kind in kinds]
+        return any(getattr(hook, "__closure__", None) for t in tables for hook in t.values())
+
     def copy(self) -> nn.Module:
-        """Another net with the same weights."""
+        """Another net with the same weights; raises `Refusal` if there can be only one."""
+        if self.is_one_of_a_kind:
+            raise Refusal("the net's hooks hold on to it, so that no copy can be experimented on")
         try:
-            return copy.deepcopy(self.net)
+            return copied(self.net)
         except RuntimeError:
             # What it kept of its last pass can be copied once it has no history.
             attempt(self.net, self.image(self.sides).to(self.dtype))
-            return copy.deepcopy(self.net)
+            return copied(self.net)
 
     def run(self, sides: tuple[int, ...]) -> Run:
         """The net as it came, on an image of this size."""
@@ -231,6 +269,8 @@ class Examination:
     @cached_property
     def witness(self) -> Witness:
         """The copy to experiment on: exact, unless the net does not run with other weights."""
+        if self.is_one_of_a_kind:
+            return Witness(self.net, self.dtype, equal=1e-3, exact=False)
         large = self.parameters >= LARGE
         exact = Witness(
             net=self.copy().to(torch.float32 if large else torch.float64),
@@ -239,14 +279,15 @@ class Examination:
             exact=True,
         )
         randomise(exact.net)
-        if exact.run(self.image(self.sides)).output is not None:
+        output = exact.run(self.image(self.sides)).output
+        if output is not None and bool(output.isfinite().all()):
             return exact
         return Witness(self.copy(), self.dtype, equal=1e-3, exact=False)
 
     @cached_property
     def repetition(self) -> Repetition:
         """The witness on one image, again, on another one three times as bright, and again."""
-        witness = self.witness.copy()
+        witness = self.witness if self.is_one_of_a_kind else self.witness.copy()
         before = {name: buffer.clone() for name, buffer in witness.net.named_buffers()}
         one, bright = self.image(self.sides, seed=1), 3 * self.image(self.sides, seed=2)
         first, again, other, later = (witness.run(image) for image in (one, one, bright, one))
@@ -266,6 +307,8 @@ class Examination:
     @cached_property
     def lesson(self) -> Lesson:
         """One forward and backward pass of a copy in training mode, on a batch of two."""
+        if self.is_one_of_a_kind:
+            return Lesson(None, error="the net's hooks hold on to it, so that it has no copy")
         net = self.copy().train()
         image = self.image(self.oblong, batch=2, seed=4).to(self.dtype)
         try:
@@ -288,6 +331,15 @@ class Examination:
         return Lesson(anatomy, frozenset(untaught))
 
     @cached_property
+    def used_in_training(self) -> frozenset[str]:
+        """The parameters that an output depends on in training, where some nets return more."""
+        anatomy = self.lesson.anatomy
+        if anatomy is None:
+            return frozenset()
+        parameters = (v for v in anatomy.trace.values if v.kind == PARAMETER)
+        return frozenset(v.name for v in parameters if anatomy.is_live(v))
+
+    @cached_property
     def gradients(self) -> Gradients:
         """How much each tensor of the net as it came matters to its outputs."""
         return gradients_in(self.anatomy.trace)
@@ -301,6 +353,12 @@ class Examination:
                 return gradients_in(trace(self.witness.net, image))
         except Exception as error:  # noqa: BLE001  # whatever a net may raise
             return Gradients({}, in_one_line(error))
+
+
+def copied(net: nn.Module) -> nn.Module:
+    """A copy whose parameters are leaves, a scripted net's as well."""
+    with torch.no_grad():
+        return copy.deepcopy(net)
 
 
 def outputs_of(found: Trace) -> list[Tensor]:

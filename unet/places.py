@@ -310,6 +310,8 @@ RULES: Final[Mapping[str, Callable[[Call], Places]]] = {
     "_upsample_bilinear2d_aa": _resizing,
     "upsample_nearest3d": _resizing,
     "upsample_trilinear3d": _resizing,
+    "max_unpool2d": _resizing,
+    "max_unpool3d": _resizing,
     "constant_pad_nd": _pad,
     "reflection_pad2d": _pad,
     "reflection_pad3d": _pad,
@@ -347,7 +349,7 @@ ALIKE: Final = frozenset(
         "_native_batch_norm_legit_no_training", "native_group_norm", "native_layer_norm",
         "_softmax", "_log_softmax", "native_dropout", "bernoulli", "clone", "contiguous",
         "_to_copy", "copy", "cumsum", "_prelu_kernel", "channel_shuffle", "detach", "alias",
-        "lift_fresh",
+        "lift_fresh", "glu",
     }
 )  # fmt: skip
 """Operations that return a map in the place of the one they read."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final, final
 
@@ -50,8 +51,13 @@ def main_output(returned: object) -> Tensor | None:
 
 @contextmanager
 def seeded() -> Iterator[None]:
-    """The global random state is another each time and is put back afterwards."""
-    with torch.random.fork_rng(devices=[]):
+    """The global random state is another each time and is put back; compiled parts run as written.
+
+    What a compiler has made of operations is not what the trace wants to see.
+    """
+    compiler = "torch._dynamo" in sys.modules
+    eager = torch.compiler.set_stance("force_eager") if compiler else nullcontext()
+    with eager, torch.random.fork_rng(devices=[]):
         torch.manual_seed(next(SEEDS))
         yield
 

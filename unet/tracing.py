@@ -117,6 +117,10 @@ def trace(net: nn.Module, image: Tensor) -> Trace:
     with watch, recorder:
         returned = net(image)
     outputs = [leaf for leaf in tree_leaves(plain_outputs(returned)) if isinstance(leaf, Tensor)]
+    for output in outputs:
+        # The watch sees calls from Python; a scripted net makes none.
+        if output.requires_grad:
+            watch.tensors.setdefault(recorder.value_of(output).index, output)
     return Trace(
         steps=recorder.steps,
         image=recorder.values[0],

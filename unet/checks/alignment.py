@@ -125,10 +125,9 @@ def mirrors_commute(x: Examination) -> Iterator[Finding]:
     if not x.witness.exact:
         yield skip("the net does not run with other weights, so that nothing can be told exactly")
         return
-    if x.magnification > 1 or any(
-        step.operation.startswith("pixel_") for step in x.anatomy.trace.steps
-    ):
-        yield skip("pixels are shuffled from channels, which no symmetry of kernels mirrors")
+    reason = no_mirror(x)
+    if reason:
+        yield skip(reason)
         return
     if not x.repeats:
         yield skip(UNSTEADY)
@@ -154,6 +153,20 @@ def mirrors_commute(x: Examination) -> Iterator[Finding]:
                 difference=gap,
             )
             return
+
+
+def no_mirror(x: Examination) -> str:
+    """Why symmetric kernels do not make this net symmetric; empty if they do."""
+    names = {step.operation for step in x.anatomy.trace.steps}
+    if x.magnification > 1 or any(name.startswith("pixel_") for name in names):
+        return "pixels are shuffled from channels, which no symmetry of kernels mirrors"
+    if any(name.startswith("max_unpool") for name in names):
+        return "of equal values a pooling with indices takes the first, from either side"
+    if any(name.startswith("_fft") for name in names):
+        return "weights stand in the frequency domain, where no kernel can be made symmetric"
+    if x.anatomy.loses_its_place and not x.anatomy.downs:
+        return "pixels are reshaped into channels, which no symmetry of kernels mirrors"
+    return ""
 
 
 def has_drift(anatomy: Anatomy) -> bool:
@@ -213,7 +226,7 @@ def translations_commute(x: Examination) -> Iterator[Finding]:
         return
     witness, step = x.witness, x.lattice
     reach = max((p.before + p.after for p in x.anatomy.output.spatial), default=0.0)
-    if not reach or loses_its_place(x.anatomy):
+    if not reach or x.anatomy.loses_its_place:
         reach = max(reach, 14.0 * step)
     side = x.side + -(-max(0, round(reach) + 4 * step - x.side) // step) * step
     side = min(side, x.side + max(0, LARGEST[x.axes] - x.side) // step * step)
@@ -227,6 +240,9 @@ def translations_commute(x: Examination) -> Iterator[Finding]:
         whole, changed, moved = (witness.run(picture).output for picture in pictures)
     if whole is None or changed is None or moved is None or whole.dim() != x.axes + 2:
         yield skip("the net does not return a map of the image's axes")
+        return
+    if not all(bool(output.isfinite().all()) for output in (whole, changed, moved)):
+        yield skip("without statistics over the image its signal grows beyond all numbers")
         return
     felt = far_rows(whole, changed, witness.equal)
     rows = whole.shape[2]
@@ -242,7 +258,7 @@ def translations_commute(x: Examination) -> Iterator[Finding]:
     if one.numel() == 0:
         reason = looks_at_the_whole_image(x.anatomy)
         # A 3x3 net sees some 7 cells to each side, and this image has 14 and more.
-        if len(felt) > 0.8 * rows and loses_its_place(x.anatomy) and not reason:
+        if len(felt) > 0.8 * rows and x.anatomy.loses_its_place and not reason:
             yield fail(
                 "what changes at one border of the image changes the output at the other, and no "
                 "operation that looks at the whole image is to be seen: pixels are mixed up"
@@ -260,14 +276,6 @@ def translations_commute(x: Examination) -> Iterator[Finding]:
             + (" (the net is given positions)" if positions else ""),
             step=step,
         )
-
-
-def loses_its_place(anatomy: Anatomy) -> bool:
-    """Whether some map on its way to the output was not understood."""
-    return any(
-        anatomy.is_live(value) and value.from_image and len(value.shape) > 3 and not value.spatial
-        for value in anatomy.trace.values
-    )
 
 
 def holds_positions(anatomy: Anatomy) -> bool:

@@ -9,6 +9,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from unet.anatomy import is_activation
 from unet.checks.finding import UNSTEADY, Check, Finding, fail, skip, warn
 from unet.examination import Examination
 from unet.running import attempt, difference
@@ -94,16 +95,20 @@ def gain(parameter: Tensor) -> float:
 
 def weights_start_sanely(x: Examination) -> Iterator[Finding]:
     """Yield a finding if weights start alike, far too large, or far too small."""
+    convs = {conv.weight.name: conv for conv in x.anatomy.convs}
     kernels = [
         (name, parameter)
         for name, parameter in x.net.named_parameters()
-        if parameter.dim() > 2 and parameter.numel() > 8 and parameter.is_floating_point()
+        if name in convs and parameter.numel() > 8 and parameter.is_floating_point()
     ]
     for name, parameter in kernels:
         size = gain(parameter)
         if not math.isfinite(size):
             yield fail(f"{name} holds values that are not numbers", parameter=name)
             return
+        after = x.anatomy.way_on(convs[name].output)
+        if not parameter.any() and not any(map(is_activation, after)):
+            continue  # a head, or the end of a residual branch, may start at zero: it learns
         if size == 0.0:
             start = parameter.flatten()[0].item()
             yield fail(

@@ -17,18 +17,9 @@ def every_parameter_is_used(x: Examination) -> Iterator[Finding]:
     """Yield a finding for parameters that no output depends on."""
     live = x.anatomy.live
     used = {v.name for v in x.anatomy.trace.values if v.kind == PARAMETER and live >> v.index & 1}
-    idle = [name for name, p in x.net.named_parameters() if name not in used | training_only(x)]
+    idle = [name for name, p in x.net.named_parameters() if name not in used | x.used_in_training]
     if idle:
         yield fail(f"{len(idle)} parameters are never used, {idle[0]} first", parameters=idle)
-
-
-def training_only(x: Examination) -> frozenset[str]:
-    """The parameters that an output depends on in training, where some nets return more."""
-    anatomy = x.lesson.anatomy
-    if anatomy is None:
-        return frozenset()
-    parameters = (value for value in anatomy.trace.values if value.kind == PARAMETER)
-    return frozenset(value.name for value in parameters if anatomy.is_live(value))
 
 
 def no_parameter_is_frozen(x: Examination) -> Iterator[Finding]:
@@ -98,7 +89,7 @@ def is_registered(anatomy: Anatomy, value: Value) -> bool:
 
 def used_parameters_get_gradients(x: Examination) -> Iterator[Finding]:
     """Yield a finding for a parameter that is used and gets no gradient."""
-    used = training_only(x) | {
+    used = x.used_in_training | {
         value.name
         for value in x.anatomy.trace.values
         if value.kind == PARAMETER and x.anatomy.is_live(value)

@@ -32,7 +32,12 @@ def levels_are_joined(x: Examination) -> Iterator[Finding]:
         yield skip("the output could not be followed back to the image")
         return
     if not anatomy.downs:
-        yield fail("the net never halves its resolution: it has no contracting path")
+        lost = anatomy.loses_its_place
+        yield (skip if lost else fail)(
+            "where a map lies was lost on the way, so that levels are not known"
+            if lost
+            else "the net never halves its resolution: it has no contracting path"
+        )
         return
     if not anatomy.ups:
         yield warn("no upsampling was seen: how maps get their resolution back is not understood")
@@ -179,12 +184,14 @@ def everything_is_used(x: Examination) -> Iterator[Finding]:
     anatomy = x.anatomy
     dead = [conv for conv in anatomy.convs if not anatomy.is_live(conv.output)]
     if dead:
-        yield fail(
-            f"computed and thrown away: {dead[-1].name}"
+        only_trained = all(conv.weight.name in x.used_in_training for conv in dead)
+        yield (warn if only_trained else fail)(
+            f"computed and thrown away{' in evaluation' if only_trained else ''}: {dead[-1].name}"
             + (f" and {len(dead) - 1} convolutions before it" if len(dead) > 1 else ""),
             convolutions=[conv.name for conv in dead],
         )
-        return
+        if not only_trained:
+            return
     for step in anatomy.final_steps():
         source = next(v for v in step.inputs if v.from_image)
         channels = step.output.shape[1] if len(step.output.shape) == len(source.shape) else 1
