@@ -45,6 +45,22 @@ class Small(nn.Module):
         return self.end(self.head(torch.relu(self.leave(joined))))
 
 
+class Circular(Small):
+    """Wraps its maps around, and forgets an activation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter = nn.Conv2d(1, 4, 3, padding=1, padding_mode="circular")
+        self.again = nn.Conv2d(4, 4, 3, padding=1, padding_mode="circular")
+
+    def down(self, skip: Tensor) -> Tensor:
+        return super().down(torch.relu(skip))
+
+    def forward(self, x: Tensor) -> Tensor:
+        skip = torch.relu(self.again(self.enter(x)))
+        return self.head(torch.relu(self.leave(self.join(skip, self.up(self.down(skip))))))
+
+
 class OneImageOnly(Small):
     def forward(self, x: Tensor) -> Tensor:
         if len(x) > 1 and not self.training:
@@ -222,6 +238,12 @@ class Framed(Small):
 
 
 SAID = [
+    (
+        Circular,
+        "convolutions_are_separated_by_activations",
+        "fail",
+        r"no activation between enter .* and again",
+    ),
     (OneImageOnly, "samples_of_a_batch_do_not_mix", "fail", "one image and not on a batch of two"),
     (FirstImageOnly, "samples_of_a_batch_do_not_mix", "fail", "a batch of 2 comes out as 1"),
     (Dark, "evaluation_repeats", "fail", "a second call fails: ValueError: too bright"),

@@ -40,7 +40,7 @@ MAP = {
     "unet.anatomy": {"unet.places", "unet.tracing"},
     "unet.running": {"unet.tracing"},
     "unet.examination": {"unet.refusal", "unet.tracing", "unet.anatomy", "unet.running"},
-    "unet.inference": {"unet.anatomy", "unet.examination"},
+    "unet.inference": {"unet.tracing", "unet.anatomy", "unet.examination"},
     "unet.checks.finding": {"unet.examination"},
     "unet.checks.activations": {
         "unet.tracing", "unet.anatomy", "unet.examination", "unet.inference",

@@ -41,6 +41,15 @@ def test_a_sound_net_raises_no_alarm(name: str) -> None:
     assert row == KILLS[name]
 
 
+@pytest.mark.parametrize("name", SOUND)
+def test_a_sound_net_is_known_for_what_it_is(name: str) -> None:
+    """All that a reader would say of it, read off its operations."""
+    torch.manual_seed(0)
+    net = SOUND[name]
+    inferred = infer(Examination(net.factory(), in_channels=net.in_channels))
+    assert {trait: inferred[trait] for trait in net.expected} == net.expected
+
+
 def only(row: dict[str, Any]) -> list[str]:
     """The checks that find a net, or remark on it as they do not on its host."""
     usual = KILLS[row["host"]]["warned"] if row["host"] else []

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from unet.anatomy import NORMS, PADS, RESIZES, Anatomy, Conv, is_activation, plain
 from unet.examination import Examination
+from unet.tracing import SQUASHING, Value
 
 UNKNOWN = "unknown"
 MIXED = "mixed"
@@ -82,14 +83,38 @@ def padding(anatomy: Anatomy) -> str:
 
 
 def skip_kind(anatomy: Anatomy) -> str:
-    """How skips are joined."""
-    return commonest([join.kind for join in anatomy.joins], "none")
+    """How skips are joined; a sum that is only made to weigh a skip joins nothing."""
+    joins = [join for join in anatomy.joins if not only_weighs(anatomy, join.step.output)]
+    return commonest([join.kind for join in joins], "none")
+
+
+def only_weighs(anatomy: Anatomy, value: Value) -> bool:
+    """Whether all that is made of a map is weights between 0 and 1, as in an attention gate."""
+    seen: set[int] = set()
+    waiting, squashed = [value], False
+    while waiting:
+        here = waiting.pop()
+        if any(here is output for output in anatomy.trace.outputs):
+            return False
+        for step in here.users:
+            conv = anatomy.conv_of.get(step.index)
+            if conv is not None and conv.is_spatial:
+                return False
+            if plain(step.operation) in SQUASHING:
+                squashed = True
+            elif step.index not in seen:
+                seen.add(step.index)
+                waiting.extend(step.outputs)
+    return squashed
 
 
 def upsampling(anatomy: Anatomy) -> str:
-    """How the expansive path enlarges maps."""
+    """How the expansive path enlarges what it joins; side outputs may be enlarged otherwise."""
+    joins = anatomy.joins
     found = []
     for up in anatomy.ups:
+        if joins and not any(join.risen.descends_from(up.after) for join in joins):
+            continue
         if up.step.index in anatomy.conv_of:
             found.append("transposed")
         else:
@@ -111,7 +136,10 @@ def norm(anatomy: Anatomy) -> str:
 
 
 def base_channels(anatomy: Anatomy) -> int | None:
-    """Channels of the first wide convolution."""
+    """Channels of the first map that goes down, or of the first wide convolution's."""
+    for down in anatomy.downs[:1]:
+        if anatomy.last_convs(down.before):
+            return down.before.shape[1]
     wide = (c for c in anatomy.convs if c.is_spatial and not c.transposed)
     return next((conv.out_channels for conv in wide), None)
 

@@ -149,7 +149,7 @@ RESHAPING: Final = frozenset(
     {
         "expand", "view", "unsqueeze", "squeeze", "repeat", "clone", "_unsafe_view", "slice",
         "upsample_nearest2d", "upsample_bilinear2d", "upsample_trilinear3d", "permute",
-        "native_batch_norm", "alias", "transpose",
+        "native_batch_norm", "alias", "transpose", "detach",
     }
 )  # fmt: skip
 
@@ -234,13 +234,14 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
     ) -> None:
         operation = _name(func)
         step = Step(len(self.steps), operation, inputs, (), settings)
-        outputs = []
+        outputs: list[Value] = []
+        changed: list[Value] = []
         for number, result in enumerate(results):
             places = _places(func, inputs, tuple(result.shape), (settings, number))
             same = next((t for t in tensors if _key(t) == _key(result)), None)
             value = self._add(result, COMPUTED if inputs else CONSTANT, places, made_by=step)
             if same is not None and func._schema.is_mutable:
-                self._overwrite(result, value)
+                changed += self._overwrite(result, value)
             for source in () if operation in SHAPE_ONLY else inputs:
                 value.ancestors |= source.ancestors
             content = (
@@ -252,14 +253,16 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
             if not value.from_image:
                 value.deepest = 0.0
             outputs.append(value)
+        outputs += changed
         step.outputs = tuple(outputs)
         if outputs:
             self.steps.append(step)
             for source in dict.fromkeys(inputs):
                 source.users.append(step)
 
-    def _overwrite(self, tensor: Tensor, value: Value) -> None:
+    def _overwrite(self, tensor: Tensor, value: Value) -> list[Value]:
         """Every other view of the memory that was written to now holds something else."""
+        found = []
         mine = _key(tensor)
         for key in list(self.aliases.get(mine[0], ())):
             if key == mine:
@@ -286,6 +289,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
                 changed.deepest = max(changed.deepest, source.deepest)
             self.values.append(changed)
             self.known[key] = changed
+            found.append(changed)
+        return found
 
 
 class _GradientWatch(TorchFunctionMode):

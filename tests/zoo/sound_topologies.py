@@ -412,7 +412,7 @@ SOUND: Final[dict[str, Sound]] = {
         factory=FunctionalSame,
         in_channels=1,
         size=64,
-        expected=traits("zeros add nearest none", depth=1, num_classes=2, base_channels=6),
+        expected=traits("zeros add ? none", depth=1, num_classes=2, base_channels=6),
         warns=CRASHES,
     ),
     "projected_skips": Sound(

@@ -40,7 +40,7 @@ def way_onward(anatomy: Anatomy, conv: Conv) -> Way:
             activated = True
         elif len(step.output.shape) > 2:
             upsampled = upsampled or anatomy.is_up(step)
-            waiting.extend(step.output.users)
+            waiting.extend(user for output in step.outputs for user in output.users)
     return Way(sorted(bare, key=lambda c: c.step.index), upsampled, activated)
 
 
