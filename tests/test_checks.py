@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from unet import Refusal
 from unet.examination import Examination
-from unet.verify import Result, run_check, verify
+from unet.verify import Result, results_of, run_check, verify
 
 
 class Small(nn.Module):
@@ -237,6 +237,70 @@ class Framed(Small):
         return super().forward(functional.pad(x, (8, 8, 8, 8)))
 
 
+class Bounced(Small):
+    """Pools further than its level and stretches the map to fit."""
+
+    def down(self, skip: Tensor) -> Tensor:
+        far = functional.max_pool2d(skip, 4)
+        return torch.relu(self.deep(functional.interpolate(far, scale_factor=2)))
+
+
+class Unpooled(Small):
+    """Puts values back by indices, which `turned` takes the wrong way round."""
+
+    turned: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.deep = nn.Conv2d(4, 4, 3, padding=1)
+        del self.up
+
+    def forward(self, x: Tensor) -> Tensor:
+        skip = torch.relu(self.enter(x))
+        pooled, indices = functional.max_pool2d(skip, 2, return_indices=True)
+        indices = indices.flip(3) if self.turned else indices
+        risen = functional.max_unpool2d(torch.relu(self.deep(pooled)), indices, 2)
+        return self.head(torch.relu(self.leave(self.join(skip, risen))))
+
+
+class UnpooledTurned(Unpooled):
+    turned = True
+
+
+class MixedTwice(Small):
+    """Widens and narrows each pixel with no activation between."""
+
+    wide = 8
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.widen = nn.Linear(8, 32)
+        self.narrow = nn.Linear(32, 8)
+
+    def join(self, skip: Tensor, risen: Tensor) -> Tensor:
+        joined = super().join(skip, risen).permute(0, 2, 3, 1)
+        return self.narrow(self.widen(joined)).permute(0, 3, 1, 2)
+
+
+class Bottlenecked(MixedTwice):
+    """Narrows each pixel and widens it again: two matrices of low rank, on purpose."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.widen, self.narrow = nn.Linear(8, 2), nn.Linear(2, 8)
+
+
+class Silenced(Small):
+    """Computes something of weights alone and multiplies it by zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.beside = nn.Linear(1, 1)
+
+    def end(self, logits: Tensor) -> Tensor:
+        return logits + 0 * self.beside(logits.new_ones(1, 1)).sum()
+
+
 SAID = [
     (
         Circular,
@@ -292,6 +356,10 @@ SAID = [
     (OneSize, "takes_images_that_are_not_square", "skip", "on no other size, square or not"),
     (Squares, "takes_images_that_are_not_square", "fail", "squares only"),
     (Framed, "output_is_no_larger_than_the_image", "fail", "an image of 64 pixels gives 80"),
+    (Bounced, "upsampling_doubles", "fail", "64 x 64 is pooled to 16 x 16 and enlarged"),
+    (UnpooledTurned, "skips_lie_where_they_are_joined", "fail", "the wrong way round the indices"),
+    (MixedTwice, "convolutions_are_separated_by_activations", "fail", "widen .* and narrow .* mix"),
+    (Silenced, "everything_computed_is_used", "fail", "is multiplied by zero"),
 ]
 
 
@@ -408,7 +476,16 @@ class Rearranged(nn.Module):
 
 
 @pytest.mark.parametrize(
-    "factory", [Hooked, ZeroHead, Trained, Rearranged, lambda: torch.jit.script(Rearranged())]
+    "factory",
+    [
+        Hooked,
+        ZeroHead,
+        Trained,
+        Rearranged,
+        lambda: torch.jit.script(Rearranged()),
+        Unpooled,
+        Bottlenecked,
+    ],
 )
 def test_unusual_nets_raise_no_alarm(factory: Callable[[], nn.Module]) -> None:
     """What a check cannot decide of them it says so, and calls nothing a defect."""
@@ -418,21 +495,88 @@ def test_unusual_nets_raise_no_alarm(factory: Callable[[], nn.Module]) -> None:
 
 
 class Timed(Small):
+    """Asks for a time, as the nets of diffusion models do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Sequential(nn.Linear(1, 8), nn.SiLU(), nn.Linear(8, 4))
+
     def forward(self, x: Tensor, time: Tensor) -> Tensor:  # type: ignore[override]
-        return super().forward(x) + time
+        skip = torch.relu(self.enter(x)) + self.embed(time[:, None])[:, :, None, None]
+        return self.head(torch.relu(self.leave(self.join(skip, self.up(self.down(skip))))))
+
+
+class Labelled(Timed):
+    """Asks for a class and for nothing by place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names = nn.Embedding(10, 1)
+
+    def forward(self, x: Tensor, *, label: Tensor) -> Tensor:  # type: ignore[override]
+        return super().forward(x, self.names(label)[:, 0])
+
+
+class Compared(Small):
+    """Asks for two images, before and after."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter = nn.Conv2d(2, 4, 3, padding=1)
+
+    def forward(self, before: Tensor, after: Tensor) -> Tensor:  # type: ignore[override]
+        return super().forward(torch.cat([before, after], 1))
 
 
 class Lazy(Small):
     def __init__(self) -> None:
         super().__init__()
         self.enter = nn.LazyConv2d(4, 3, padding=1)
+        self.norm = nn.LazyBatchNorm2d()
+
+    def down(self, skip: Tensor) -> Tensor:
+        return super().down(self.norm(skip))
+
+
+@pytest.mark.parametrize(
+    ("factory", "further"),
+    [
+        (Timed, {"time": "a number for each image"}),
+        (Labelled, {"label": "an integer for each image"}),
+        (Compared, {"after": "a second image"}),
+        (Lazy, {}),
+    ],
+)
+def test_nets_that_ask_for_more_are_given_it(factory: type[Small], further: dict[str, str]) -> None:
+    """They are sound, and with a skip out of place they are not."""
+
+    class Shifted(factory):  # type: ignore[valid-type, misc]
+        def join(self, skip: Tensor, risen: Tensor) -> Tensor:
+            return super().join(skip.roll(2, -1), risen)
+
+    given = factory()
+    x = Examination(given, in_channels=1)
+    assert x.further_inputs == further
+    assert type(given) is factory
+    assert not [r for r in results_of(x) if r.status == "fail"]
+    assert [r for r in verify(Shifted(), in_channels=1) if r.status == "fail"]
+
+
+class Reading(Small):
+    def forward(self, x: Tensor, text: list[str]) -> Tensor:  # type: ignore[override]
+        return super().forward(x) * len(text[0].strip())
+
+
+class LazyAndBroken(Lazy):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x[:, :, :-1])
 
 
 @pytest.mark.parametrize(
     ("factory", "message"),
     [
-        (Timed, r"forward\(x: .*time: .* does not take one image alone"),
-        (Lazy, "lazy layers without a shape"),
+        (Reading, "forward also asks for text, and neither numbers nor a second image"),
+        (LazyAndBroken, "lazy layers and ran on no image: RuntimeError: Sizes of tensors"),
         (lambda: nn.Conv1d(1, 1, 3), "convolves along one axis"),
     ],
 )

@@ -39,7 +39,10 @@ MAP = {
     "unet.tracing": {"unet.places"},
     "unet.anatomy": {"unet.places", "unet.tracing"},
     "unet.running": {"unet.tracing"},
-    "unet.examination": {"unet.refusal", "unet.tracing", "unet.anatomy", "unet.running"},
+    "unet.arguments": set(),
+    "unet.examination": {
+        "unet.refusal", "unet.tracing", "unet.anatomy", "unet.running", "unet.arguments",
+    },
     "unet.inference": {"unet.tracing", "unet.anatomy", "unet.examination"},
     "unet.checks.finding": {"unet.examination"},
     "unet.checks.activations": {
@@ -137,8 +140,8 @@ MAP = {
 }  # fmt: skip
 
 WITH_TORCH = {
-    "unet.model", "unet.tracing", "unet.anatomy", "unet.running", "unet.examination",
-    "unet.inference",
+    "unet.model", "unet.tracing", "unet.anatomy", "unet.running", "unet.arguments",
+    "unet.examination", "unet.inference",
     "unet.verify", "unet.testing", "ablations.train",
 }  # fmt: skip
 

@@ -176,7 +176,7 @@ def show_report(report: dict[str, Any]) -> None:
 
     print(f"{report['subject']}: {report['verdict']}")
     inferred = report["inferred"]
-    print("  " + ", ".join(f"{name} {value}" for name, value in inferred.items()))
+    print("  " + ", ".join(f"{name} {value}" for name, value in inferred.items() if value != {}))
     results = [Result(**result) for result in report["results"]]
     for result in results:
         if result.status != "pass":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import itertools
 import math
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from unet.anatomy import Anatomy
+from unet.arguments import filled, required, ways_to_fill
 from unet.refusal import Refusal
 from unet.running import Run, attempt, difference, in_one_line, seeded
 from unet.tracing import PARAMETER, Trace, trace
@@ -26,6 +26,9 @@ SIDES: Final[Mapping[int, tuple[int, ...]]] = {
     3: (32, 16, 24, 48, 64, 40, 28, 36, 92),
 }
 """Sides to try, by the number of axes; the first that runs is brought onto the grid."""
+
+FEW: Final = 5
+"""So many of these sides are tried where much else has to be tried with each."""
 
 LARGE: Final = 2_000_000
 """Double precision has no fast convolutions: nets of more parameters are examined in single."""
@@ -98,8 +101,8 @@ class Gradients:
 class Examination:
     """A net in evaluation mode, with what checks want to know of it, worked out on demand.
 
-    `net` is left as it came: every experiment is made on a copy. Raises `Refusal` if it cannot
-    be run on any image.
+    `net` is left as it came, but for the shapes of lazy layers: every experiment is made on a
+    copy. Raises `Refusal` if it cannot be run on any image.
     """
 
     def __init__(
@@ -112,31 +115,53 @@ class Examination:
         self.net = net.eval()
         self.claims = dict(claims or {})
         self._runs: dict[tuple[int, ...], Run] = {}
-        self._require_one_image()
-        kernels = [p for p in self.net.parameters() if p.dim() > 3]
+        self._lay_out(in_channels)
+        kernels = [p for p in self.net.parameters() if p.dim() > 2]
+        if kernels and max(p.dim() for p in kernels) == 3:
+            raise Refusal("the net convolves along one axis: only images and volumes are verified")
+        kernels = [p for p in kernels if p.dim() > 3]
         self.axes = kernels[0].dim() - 2 if kernels else 2
         first = kernels[0].shape[1] if kernels else 3
         tried = (in_channels,) if in_channels else dict.fromkeys((first, 1, 3, 4, 2))
+        self.further_inputs: Mapping[str, str] = {}
+        self._take_one_image(tuple(tried))
         self.in_channels, side = self._find_side(tuple(tried))
         self.side, self.anatomy = self._onto_the_grid(side)
 
-    def _require_one_image(self) -> None:
-        if any(map(is_lazy, self.net.parameters())):
-            raise Refusal("the net has lazy layers without a shape: run it once on an image before")
-        kernels = [p.dim() for p in self.net.parameters() if p.dim() > 2]
-        if kernels and max(kernels) == 3:
-            raise Refusal("the net convolves along one axis: only images and volumes are verified")
-        try:
-            signature = inspect.signature(self.net.forward)
-        except (TypeError, ValueError):
+    def _lay_out(self, in_channels: int | None) -> None:
+        """Give lazy layers their shapes, by a run on an image."""
+        if not any(map(is_lazy, self.net.parameters())):
             return
-        try:
-            signature.bind(None)
-        except TypeError:
-            raise Refusal(
-                f"forward{signature} does not take one image alone: wrap the net in a module "
-                f"whose forward does"
-            ) from None
+        errors = []
+        for axes in SIDES:
+            for side in SIDES[axes][:FEW]:
+                # On the net itself: what has no shape yet cannot be copied.
+                run = attempt(self.net, torch.zeros(1, in_channels or 3, *(side,) * axes))
+                if run.output is not None:
+                    return
+                errors.append(run.error)
+        raise Refusal(f"the net has lazy layers and ran on no image: {errors[0]}")
+
+    def _take_one_image(self, channels: tuple[int, ...]) -> None:
+        """Fill what else forward asks for, so that it takes an image alone."""
+        net = self.net
+        asked = ", ".join(argument.name for argument in required(net))
+        if not asked:
+            return
+        for way, count in itertools.product(ways_to_fill(net), channels):
+            if "forward" in vars(net):
+                break
+            self.net = filled(net, way)
+            # In a batch of two a number for each image cannot pass for a map.
+            for side in SIDES[self.axes][:FEW]:
+                image = torch.zeros(2, count, *(side,) * self.axes, dtype=self.dtype)
+                if attempt(self.net, image).output is not None:
+                    self.further_inputs = way
+                    return
+        raise Refusal(
+            f"forward also asks for {asked}, and neither numbers nor a second image would do: "
+            f"wrap the net in a module whose forward takes one image alone"
+        )
 
     def _find_side(self, channels: tuple[int, ...]) -> tuple[int, int]:
         errors = []

@@ -21,6 +21,7 @@ def infer(x: Examination) -> dict[str, Any]:
     places = output.spatial
     return {
         "in_channels": x.in_channels,
+        "further_inputs": dict(x.further_inputs),
         "num_classes": output.shape[1] if len(output.shape) > 1 else None,
         "depth": anatomy.depth,
         "padding": padding(anatomy),

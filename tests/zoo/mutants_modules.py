@@ -473,7 +473,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "fit_by_filling": ascending("dtype", FitByFilling),
     "fit_rows": ascending("misaligned_join", FitRows),
     "aligned_ascent": ascending("half_pixel_drift", AlignedAscent, "warn"),
-    "fourfold_ascent": ascending("upsampling_factor", FourfoldAscent, "warn"),
+    "fourfold_ascent": ascending("upsampling_factor", FourfoldAscent),
     "ascent_by_repetition": ascending("scrambled_pixels", AscentByRepetition),
     "last_pooling_missing": padded_up("pooling_missing", last_pooling_missing),
     "pooling_of_one_pixel": padded_up("half_pixel_drift", pooling_of_one_pixel, level="warn"),

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, final
 
-from unet.anatomy import Anatomy, Conv, came_up, is_activation, plain
+from unet.anatomy import NORMS, Anatomy, Conv, came_up, is_activation, plain
 from unet.checks.finding import Check, Finding, fail, warn
 from unet.examination import Examination
 from unet.inference import FINAL, padding_kind, stands_in_upsampling
-from unet.tracing import Step
+from unet.tracing import Step, Value
 
 
 @final
@@ -77,6 +77,77 @@ def convolutions_are_separated(x: Examination) -> Iterator[Finding]:
             + ": two convolutions in a row are one",
             pairs=[(a.name, b.name) for a, b in bare],
         )
+        return
+    for one, other in mixed_twice(anatomy):
+        yield fail(
+            f"no activation between {one.name} and {other.name}: both only mix the channels of a "
+            f"pixel, so that two in a row are one",
+            pairs=[(one.name, other.name)],
+        )
+        return
+
+
+@final
+@dataclass(frozen=True)
+class Mixing:
+    """A layer that mixes the channels of each pixel: a 1x1 convolution, or a linear layer."""
+
+    step: Step
+    weight: Value
+    before: int
+    after: int
+
+    @property
+    def name(self) -> str:
+        """What a person would look for."""
+        name = self.weight.name.removesuffix(".weight") or f"number {self.step.index}"
+        return f"{name} ({self.before} -> {self.after} channels)"
+
+
+def mixing_layers(anatomy: Anatomy) -> dict[int, Mixing]:
+    """The live ones, by the index of their step."""
+    found = {
+        conv.step.index: Mixing(conv.step, conv.weight, conv.source.shape[1], conv.out_channels)
+        for conv in anatomy.convs
+        if max(conv.kernel) == max(conv.stride) == conv.groups == 1 and not conv.transposed
+    }
+    for step in anatomy.trace.of("mm", "addmm"):
+        source, weight = step.inputs[-2:]
+        if not source.from_image or weight.from_image:
+            continue
+        made = weight.made_by  # a linear layer turns its weight round
+        held = made.inputs[0] if made is not None and made.operation == "t" else weight
+        found[step.index] = Mixing(step, held, *weight.shape)
+    return {i: layer for i, layer in found.items() if anatomy.is_live(layer.step.output)}
+
+
+def merely_linear(step: Step) -> bool:
+    """Whether the step keeps channels apart and bends nothing: norms, biases, other shapes."""
+    maps = {value.index for value in step.inputs if value.from_image}
+    return len(maps) == 1 and (plain(step.operation) in KEEPING or plain(step.operation) in NORMS)
+
+
+KEEPING: Final = frozenset(
+    {"add", "mul", "view", "_unsafe_view", "clone", "contiguous", "native_dropout", "squeeze",
+     "unsqueeze"}
+)  # fmt: skip
+
+
+def mixed_twice(anatomy: Anatomy) -> Iterator[tuple[Mixing, Mixing]]:
+    """Two of them in a row that no activation parts, and no bottleneck either."""
+    layers = mixing_layers(anatomy)
+    for first in layers.values():
+        value = first.step.output
+        while len(value.users) == 1:
+            step = value.users[0]
+            then = layers.get(step.index)
+            if then is not None:
+                if first.after == then.before and first.after >= min(first.before, then.after):
+                    yield first, then
+                break
+            if not merely_linear(step):
+                break
+            value = step.output
 
 
 def is_head(anatomy: Anatomy, conv: Conv) -> bool:

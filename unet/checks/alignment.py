@@ -49,6 +49,11 @@ def joins_are_aligned(x: Examination) -> Iterator[Finding]:
                 f"{in_words(step.output.shape[-len(tiled) :])}, where it should be enlarged"
             )
             return
+    for step in x.anatomy.trace.of("max_unpool2d", "max_unpool3d"):
+        found = misplaced(*step.inputs[:2])
+        if found is not None:
+            yield fail(f"a map lies {found[0]} the indices by which it is unpooled")
+            return
     seen: set[int] = set()
     for sides, anatomy in x.at_all_sizes.items():
         legal = sides in (x.sides, x.oblong)

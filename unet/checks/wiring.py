@@ -8,9 +8,9 @@ from typing import Final
 from torch import Tensor
 
 from unet.anatomy import ALMOST, RESIZES, Anatomy, Change, Conv, came_up, level_of, plain
-from unet.checks.finding import Check, Finding, fail, skip, warn
+from unet.checks.finding import Check, Finding, fail, in_words, skip, warn
 from unet.examination import Examination, Gradients
-from unet.tracing import Value
+from unet.tracing import PARAMETER, Value
 
 
 def encoder_convs(anatomy: Anatomy) -> dict[int, list[Conv]]:
@@ -202,6 +202,10 @@ def everything_is_used(x: Examination) -> Iterator[Finding]:
                 f"returned: the others never learn"
             )
             return
+    for step in anatomy.trace.of("mul", "mul_"):
+        if zeroed(step.output) and anatomy.is_live(step.output) and learnt(anatomy, step.inputs[0]):
+            yield fail("what layers have computed is multiplied by zero")
+            return
     # A narrow layer may be dead by the chance of its weights; not so with two sets of them.
     silent = silent_convs(anatomy, x.gradients)
     if silent:
@@ -210,6 +214,12 @@ def everything_is_used(x: Examination) -> Iterator[Finding]:
         if conv.output.index in silent:
             yield fail(f"{conv.name} does not change the output at all", convolution=conv.name)
             return
+
+
+def learnt(anatomy: Anatomy, value: Value) -> bool:
+    """Whether a parameter is among what the value was computed from."""
+    parameters = (v for v in anatomy.trace.values if v.kind == PARAMETER)
+    return any(value.descends_from(parameter) for parameter in parameters)
 
 
 def silent_convs(anatomy: Anatomy, gradients: Gradients) -> set[int]:
@@ -296,7 +306,7 @@ def nothing_is_overwritten(x: Examination) -> Iterator[Finding]:
 
 
 def upsampling_doubles(x: Examination) -> Iterator[Finding]:
-    """Yield a finding where a map is enlarged too far and shrunk again, or fitted by a resize."""
+    """Yield a finding where a map is resized one way and back again before any convolution."""
     anatomy = x.anatomy
     for up in anatomy.ups:
         for user in anatomy.way_on(up.after):
@@ -305,12 +315,42 @@ def upsampling_doubles(x: Examination) -> Iterator[Finding]:
                 continue
             ratio = user.output.step / source.step
             if ratio > 1.001 and user.index not in anatomy.conv_of:
-                yield (fail if plain(user.operation) in RESIZES else warn)(
-                    f"a map is enlarged to {up.after.shape[-1]} px and made smaller again, to "
-                    f"{user.output.shape[-1]} px ({user.operation}), before any convolution",
+                # What is read at its full size as well was enlarged for a reason.
+                wasted = plain(user.operation) in RESIZES or len(up.after.users) == 1
+                yield (fail if wasted else warn)(
+                    f"a map is enlarged to {size_of(up.after)} and made smaller again, to "
+                    f"{size_of(user.output)} ({user.operation}), before any convolution",
                     operation=user.operation,
                 )
                 return
+    for up in anatomy.ups:
+        source = pooled_too_far(anatomy, up)
+        if source is not None:
+            yield fail(
+                f"a map of {size_of(source)} is pooled to {size_of(up.before)} and enlarged "
+                f"again, to {size_of(up.after)}, before any convolution",
+                operation=up.step.operation,
+            )
+            return
+
+
+def size_of(value: Value) -> str:
+    """The sides of a map, in words."""
+    return in_words(value.shape[-len(value.spatial) :])
+
+
+def pooled_too_far(anatomy: Anatomy, up: Change) -> Value | None:
+    """The map that was made coarser than `up` makes it, from finer; None if there is none."""
+    for step in anatomy.way_back(up.before):
+        source = step.source
+        if source is None or not step.output.spatial or step.index in anatomy.conv_of:
+            return None
+        if source.step * ALMOST < up.after.step:
+            return source
+        # A level of a pyramid is there for its own sake.
+        if source.step * ALMOST < up.before.step and len(source.users) > 1:
+            return None
+    return None
 
 
 CHECKS: Final[Mapping[str, Check]] = {
@@ -357,8 +397,8 @@ CHECKS: Final[Mapping[str, Check]] = {
         run=nothing_is_overwritten,
     ),
     "upsampling_doubles": Check(
-        title="An upsampled map is not made smaller again.",
-        harm="Work is wasted and pixels are mixed that should not be.",
+        title="No map is resized one way and back again.",
+        harm="Work is wasted, detail is lost, and pixels are mixed that should not be.",
         cause="A wrong factor, mended by a resize.",
         run=upsampling_doubles,
     ),

@@ -1,0 +1,57 @@
+"""Nets whose forward asks for more than an image: for a time, a label, a second image."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+Made = Callable[[Tensor], Tensor]
+
+KINDS: Final[Mapping[str, Made]] = {
+    "a number for each image": lambda image: image.new_full((len(image),), 0.5),
+    "an integer for each image": lambda image: image.new_full((len(image),), 1, dtype=torch.long),
+    "a column of a number for each image": lambda image: image.new_full((len(image), 1), 0.5),
+    "a second image": lambda image: 0.5 * image,
+}
+"""What an argument may be asking for, and one that agrees with an image, (N, C, ...)."""
+
+MOST: Final = 3
+"""So many further arguments are tried; each multiplies the ways to fill them."""
+
+
+def required(net: nn.Module) -> list[inspect.Parameter]:
+    """The arguments that `forward` asks for besides its first."""
+    try:
+        given = list(inspect.signature(net.forward).parameters.values())
+    except (TypeError, ValueError):
+        return []
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [p for p in given[1:] if p.default is p.empty and p.kind not in variadic]
+
+
+def ways_to_fill(net: nn.Module) -> Iterator[dict[str, str]]:
+    """Each way to give the arguments that `forward` asks for: their kinds by their names."""
+    names = [argument.name for argument in required(net)]
+    if len(names) <= MOST:
+        for kinds in itertools.product(KINDS, repeat=len(names)):
+            yield dict(zip(names, kinds, strict=True))
+
+
+def filled(net: nn.Module, way: Mapping[str, str]) -> nn.Module:
+    """A net of the same layers, under the same names, whose forward takes an image alone."""
+    kind = type(net)
+
+    def forward(self: nn.Module, image: Tensor) -> object:
+        return kind.forward(self, image, **{name: KINDS[of](image) for name, of in way.items()})
+
+    members: dict[str, Any] = {"forward": forward}
+    twin = copy.copy(net)
+    # A module around it would change every parameter's name, and copies would share a closure.
+    twin.__class__ = type(kind.__name__, (kind,), members)
+    return twin
