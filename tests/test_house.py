@@ -46,7 +46,7 @@ MAP = {
     "unet.inference": {"unet.tracing", "unet.anatomy", "unet.examination"},
     "unet.checks.finding": {"unet.examination"},
     "unet.checks.activations": {
-        "unet.tracing", "unet.anatomy", "unet.examination", "unet.inference",
+        "unet.tracing", "unet.anatomy", "unet.running", "unet.examination", "unet.inference",
         "unet.checks.finding",
     },
     "unet.checks.behaviour": {
@@ -59,6 +59,7 @@ MAP = {
     },
     "unet.checks.wiring": {
         "unet.tracing", "unet.anatomy", "unet.examination", "unet.checks.finding",
+        "unet.inference",
     },
     "unet.checks.counts": {
         "unet.tracing", "unet.anatomy", "unet.examination", "unet.checks.finding",

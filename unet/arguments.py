@@ -13,13 +13,22 @@ from torch import Tensor, nn
 
 Made = Callable[[Tensor], Tensor]
 
-KINDS: Final[Mapping[str, Made]] = {
-    "a number for each image": lambda image: image.new_full((len(image),), 0.5),
-    "an integer for each image": lambda image: image.new_full((len(image),), 1, dtype=torch.long),
-    "a column of a number for each image": lambda image: image.new_full((len(image), 1), 0.5),
-    "a second image": lambda image: 0.5 * image,
+KINDS: Final[Mapping[str, tuple[Made, Made]]] = {
+    "a number for each image": (
+        lambda image: image.new_full((len(image),), 0.5),
+        lambda image: image.new_full((len(image),), 3.0),
+    ),
+    "an integer for each image": (
+        lambda image: image.new_full((len(image),), 1, dtype=torch.long),
+        lambda image: image.new_full((len(image),), 0, dtype=torch.long),
+    ),
+    "a column of a number for each image": (
+        lambda image: image.new_full((len(image), 1), 0.5),
+        lambda image: image.new_full((len(image), 1), 3.0),
+    ),
+    "a second image": (lambda image: 0.5 * image, lambda image: -image),
 }
-"""What an argument may be asking for, and one that agrees with an image, (N, C, ...)."""
+"""What an argument may be asking for: one that agrees with an image, (N, C, ...), and another."""
 
 MOST: Final = 3
 """So many further arguments are tried; each multiplies the ways to fill them."""
@@ -43,12 +52,16 @@ def ways_to_fill(net: nn.Module) -> Iterator[dict[str, str]]:
             yield dict(zip(names, kinds, strict=True))
 
 
-def filled(net: nn.Module, way: Mapping[str, str]) -> nn.Module:
-    """A net of the same layers, under the same names, whose forward takes an image alone."""
+def filled(net: nn.Module, way: Mapping[str, str], other: str = "") -> nn.Module:
+    """A net of the same layers, under the same names, whose forward takes an image alone.
+
+    The argument `other` is given another value than the rest of the time.
+    """
     kind = type(net)
 
     def forward(self: nn.Module, image: Tensor) -> object:
-        return kind.forward(self, image, **{name: KINDS[of](image) for name, of in way.items()})
+        given = {name: KINDS[of][name == other](image) for name, of in way.items()}
+        return kind.forward(self, image, **given)
 
     members: dict[str, Any] = {"forward": forward}
     twin = copy.copy(net)

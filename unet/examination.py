@@ -123,6 +123,8 @@ class Examination:
         self.axes = kernels[0].dim() - 2 if kernels else 2
         first = kernels[0].shape[1] if kernels else 3
         tried = (in_channels,) if in_channels else dict.fromkeys((first, 1, 3, 4, 2))
+        self.asked: nn.Module = self.net
+        """The net as it came, which asks for further inputs as well."""
         self.further_inputs: Mapping[str, str] = {}
         self._take_one_image(tuple(tried))
         self.in_channels, side = self._find_side(tuple(tried))
@@ -328,6 +330,23 @@ class Examination:
         """Whether the same image gets the same logits when it is given again at once."""
         first, again = self.repetition.first, self.repetition.again
         return difference(first.output, again.output) <= self.witness.equal
+
+    @cached_property
+    def ignored_inputs(self) -> list[str]:
+        """Which of the further inputs change nothing, in nets of several weights."""
+        return [
+            name
+            for name in self.further_inputs
+            if self.repeats and not any(self._depends_on(name, anew) for anew in (False, True))
+        ]
+
+    def _depends_on(self, name: str, anew: bool) -> bool:
+        net = copied(self.asked)
+        if anew:
+            randomise(net)
+        one, other = (filled(net, self.further_inputs, other=each) for each in ("", name))
+        image = self.image(self.sides).to(self.dtype)
+        return difference(attempt(one, image).output, attempt(other, image).output) > 0
 
     @cached_property
     def lesson(self) -> Lesson:

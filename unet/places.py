@@ -6,6 +6,7 @@ After an operation that is not understood the place is unknown, never guessed.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, final
@@ -291,6 +292,17 @@ def _repeat(call: Call) -> Places:
     )
 
 
+def _index_select(call: Call) -> Places:
+    places = list(call.places)
+    dim = call.settings["dim"] % len(call.before)
+    place, chosen = places[dim], call.settings["index"].tolist()
+    steps = {after - before for before, after in itertools.pairwise(chosen)}
+    if place is not None:
+        # Only what lies evenly is a map still.
+        places[dim] = place.strided(chosen[0], steps.pop()) if len(steps) == 1 else None
+    return tuple(places)
+
+
 RULES: Final[Mapping[str, Callable[[Call], Places]]] = {
     "convolution": _convolution,
     "convolution_overrideable": _convolution,
@@ -319,6 +331,7 @@ RULES: Final[Mapping[str, Callable[[Call], Places]]] = {
     "replication_pad3d": _pad,
     "slice": _slice,
     "select": _select,
+    "index_select": _index_select,
     "split": _split,
     "split_with_sizes": _split,
     "flip": _flip,

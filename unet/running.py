@@ -13,7 +13,7 @@ from typing import Any, Final, final
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 from unet.tracing import plain_outputs
 
@@ -86,6 +86,95 @@ class WithoutImageStatistics(TorchDispatchMode):  # type: ignore[no-untyped-call
             nothing = args[0].new_zeros(0)
             return args[0].clone(), nothing, nothing
         return func(*args, **(kwargs or {}))
+
+
+class WithoutPositions(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
+    """What a net adds to its maps that differs from place to place is levelled to its mean.
+
+    Positions of tokens, grids of coordinates: all that does not come from the image.
+    """
+
+    def __init__(self, image: Tensor) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.image = image
+        self.kept: list[object] = []
+        self.from_image: set[int] = set()
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # as in the trace
+
+    def _comes_from_image(self, tensor: Tensor) -> bool:
+        return tensor.untyped_storage().data_ptr() in self.from_image
+
+    def _level(self, leaf: object) -> object:
+        if not isinstance(leaf, Tensor) or not leaf.is_floating_point() or leaf.dim() < 3:
+            return leaf
+        if self._comes_from_image(leaf) or min(leaf.shape[-2:]) <= 3:
+            return leaf
+        sides = (1,) if leaf.dim() == 3 else tuple(range(2, leaf.dim()))
+        return leaf.mean(sides, keepdim=True).expand_as(leaf)
+
+    def __torch_dispatch__(
+        self,
+        func: Any,  # noqa: ANN401  # what passes through torch's dispatcher has no type
+        types: Any,  # noqa: ANN401
+        args: tuple[Any, ...] = (),
+        kwargs: Any = None,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        """Run an operation, on levelled positions if it brings them to a map."""
+        if not self.from_image:
+            # The image may have been brought to another type: it is what comes first.
+            first = next((a for a in tree_leaves(args) if isinstance(a, Tensor)), None)
+            if first is not None and first.shape == self.image.shape:
+                self._note(first)
+        read = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        touched = any(map(self._comes_from_image, read))
+        if touched and func.overloadpacket.__name__ in ("add", "add_", "cat"):
+            args, kwargs = tree_map(self._level, (args, kwargs))
+        out = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(out) if touched else ():
+            if isinstance(leaf, Tensor):
+                self._note(leaf)
+        return out
+
+    def _note(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        self.kept.append(storage)
+        self.from_image.add(storage.data_ptr())
+
+
+class WatchedProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
+    """Notes weights that add up to 1 along one axis where a matrix product sums over the other."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.crosswise: list[tuple[int, ...]] = []
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # as in the trace
+
+    def __torch_dispatch__(
+        self,
+        func: Any,  # noqa: ANN401  # what passes through torch's dispatcher has no type
+        types: Any,  # noqa: ANN401
+        args: tuple[Any, ...] = (),
+        kwargs: Any = None,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        """Run an operation, with a look at the factors of a product."""
+        if func.overloadpacket.__name__ in ("bmm", "mm"):
+            for factor, summed, other in ((args[0], -1, -2), (args[1], -2, -1)):
+                if adds_up(factor, other) and not adds_up(factor, summed):
+                    self.crosswise.append(tuple(factor.shape))
+        return func(*args, **(kwargs or {}))
+
+
+def adds_up(weights: Tensor, axis: int) -> bool:
+    """Whether they are a mean's: none negative, all sums along the axis 1."""
+    if not bool((weights >= 0).all()):
+        return False
+    return bool(((weights.sum(axis) - 1).abs() < 1e-3).all())  # bfloat16's, too
 
 
 def difference(one: Tensor | None, other: Tensor | None) -> float:

@@ -42,6 +42,8 @@ class Value:
     """The coarsest step that its samples have passed through; 0 without the image."""
     users: list[Step] = field(default_factory=list)
     floating: bool = True
+    is_learnt: bool = False
+    """Whether a parameter is among its ancestors, or it is one."""
 
     @property
     def from_image(self) -> bool:
@@ -177,7 +179,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
         places = (None, None, *(Place(axis, 1.0, 0.0) for axis in range(image.dim() - 2)))
         self._add(image, IMAGE, places, name="image", deepest=1.0)
         for name, parameter in net.named_parameters():
-            self._add(parameter, PARAMETER, (None,) * parameter.dim(), name=name)
+            self._add(parameter, PARAMETER, (None,) * parameter.dim(), name=name, is_learnt=True)
         for name, buffer in net.named_buffers():
             self._add(buffer, BUFFER, (None,) * buffer.dim(), name=name)
 
@@ -244,6 +246,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
                 changed += self._overwrite(result, value)
             for source in () if operation in SHAPE_ONLY else inputs:
                 value.ancestors |= source.ancestors
+                value.is_learnt |= source.is_learnt
             content = (
                 [source for source in inputs if not _is_gate(source)]
                 if operation in ("mul", "mul_")
@@ -282,6 +285,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
                 made_by=value.made_by,
                 ancestors=old.ancestors | value.ancestors | 1 << len(self.values),
                 deepest=max(old.deepest, value.deepest),
+                is_learnt=old.is_learnt or value.is_learnt,
                 users=[],
             )
             for source in value.made_by.inputs if value.made_by else ():

@@ -12,6 +12,8 @@ from typing_extensions import override
 
 from tests.zoo.records import Grade, Mutant, broken
 from tests.zoo.sound_same import SOUND, Ascent, Level, PaddedUp, Recursive, Residual, Stages, Twice
+from tests.zoo.sound_topologies import SOUND as TOPOLOGIES
+from tests.zoo.sound_topologies import SelfAttending, SelfAttention
 
 
 @final
@@ -30,6 +32,15 @@ class SkipTransposed(Level):
     @override
     def join(self, skip: Tensor, up: Tensor) -> Tensor:
         return skip.mT + up
+
+
+@final
+class SkipHalved(Level):
+    """The first half of the skip's channels stands in for the second as well."""
+
+    @override
+    def join(self, skip: Tensor, up: Tensor) -> Tensor:
+        return skip.chunk(2, dim=1)[0].repeat(1, 2, 1, 1) + up
 
 
 @final
@@ -448,9 +459,36 @@ def ascending(fault: str, ascent: type[Ascent], grade: Grade = "defect", size: i
     )
 
 
+@final
+class SharesOfTheAsked(SelfAttention):
+    """The softmax runs over the cells that ask, and the shares that one gets add up to nothing."""
+
+    @override
+    def weights(self, likeness: Tensor) -> Tensor:
+        return likeness.softmax(dim=1)
+
+
+@final
+class LaidOutByColumns(SelfAttention):
+    """What attention has heard is laid out by columns where it was read by rows."""
+
+    @override
+    def laid_out(self, tokens: Tensor, like: Tensor) -> Tensor:
+        return tokens.reshape(like.mT.shape).mT
+
+
+def attending(fault: str, attention: type[SelfAttention]) -> Mutant:
+    """The net of `SelfAttending` with a broken attention."""
+    factory = partial(SelfAttending, attention)
+    return broken("self_attending", TOPOLOGIES["self_attending"], fault, attention, factory=factory)
+
+
 MUTANTS: Final[dict[str, Mutant]] = {
+    "shares_of_the_asked": attending("attention_axis", SharesOfTheAsked),
+    "laid_out_by_columns": attending("scrambled_pixels", LaidOutByColumns),
     "recursive_skip_mirrored": recursive("skip_flipped", SkipMirrored),
     "recursive_skip_transposed": recursive("skip_transposed", SkipTransposed),
+    "recursive_skip_halved": recursive("skip_channels_lost", SkipHalved),
     "recursive_skip_rolled": recursive("misaligned_join", SkipRolled),
     "recursive_skip_forgotten": broken(
         "recursive",

@@ -282,6 +282,51 @@ class ProjectedSkips(nn.Module):
         return self.out(x)[..., :height, :width]
 
 
+class SelfAttention(nn.Module):
+    """Every cell of a map asks every other one; a residual."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(4, channels)
+        self.asked = nn.Conv2d(channels, 3 * channels, 1)
+        self.answer = nn.Conv2d(channels, channels, 1)
+
+    def weights(self, likeness: Tensor) -> Tensor:
+        """Likeness (N, asking, asked) to shares that add up to 1."""
+        return likeness.softmax(dim=2)
+
+    def laid_out(self, tokens: Tensor, like: Tensor) -> Tensor:
+        """Tokens (N, C, cells) to a map."""
+        return tokens.reshape(like.shape)
+
+    @override
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = self.asked(self.norm(x)).flatten(2).chunk(3, dim=1)
+        likeness = query.mT @ key / query.shape[1] ** 0.5
+        heard = self.weights(likeness) @ value.mT
+        return x + self.answer(self.laid_out(heard.mT, x))
+
+
+class SelfAttending(nn.Module):
+    """The deepest map attends to itself."""
+
+    def __init__(self, attention: type[SelfAttention] = SelfAttention) -> None:
+        super().__init__()
+        self.enter, self.down, self.deep = convolved(1, 8), convolved(8, 16), convolved(16, 32)
+        self.attention = attention(32)
+        self.up, self.up_again = nn.ConvTranspose2d(32, 16, 2, 2), nn.ConvTranspose2d(16, 8, 2, 2)
+        self.rise, self.leave = convolved(32, 16), convolved(16, 8)
+        self.out = nn.Conv2d(8, 2, 1)
+
+    @override
+    def forward(self, image: Tensor) -> Tensor:
+        fine = self.enter(image)
+        coarse = self.down(functional.max_pool2d(fine, 2))
+        x = self.attention(self.deep(functional.max_pool2d(coarse, 2)))
+        x = self.rise(torch.cat([self.up(x), coarse], dim=1))
+        return self.out(self.leave(torch.cat([self.up_again(x), fine], dim=1)))
+
+
 @final
 class WithoutSkips(nn.Module):
     """An hourglass that owns up to having no skips."""
@@ -420,6 +465,13 @@ SOUND: Final[dict[str, Sound]] = {
         in_channels=1,
         size=66,
         expected=traits("zeros add bilinear none", depth=2, num_classes=1),
+    ),
+    "self_attending": Sound(
+        factory=SelfAttending,
+        in_channels=1,
+        size=64,
+        expected=traits("zeros concat transposed ?", depth=2, num_classes=2, base_channels=8),
+        warns=CRASHES,
     ),
     "without_skips": Sound(
         factory=WithoutSkips,

@@ -7,18 +7,24 @@ from dataclasses import dataclass
 from typing import Final, final
 
 from unet.anatomy import NORMS, Anatomy, Conv, came_up, is_activation, plain
-from unet.checks.finding import Check, Finding, fail, warn
+from unet.checks.finding import Check, Finding, fail, in_words, warn
 from unet.examination import Examination
 from unet.inference import FINAL, padding_kind, stands_in_upsampling
+from unet.running import WatchedProducts, attempt
 from unet.tracing import Step, Value
 
 
 @final
 @dataclass(frozen=True)
 class Way:
-    """How a convolution's result reaches the next ones: without an activation, or with one."""
+    """How a convolution's result reaches the next ones: without an activation, or with one.
+
+    Of those in `bare` some are reached through a sum with another map alone, as along the stream
+    of a residual net.
+    """
 
     bare: list[Conv]
+    summed: set[int]
     upsampled: bool
     activated: bool
 
@@ -26,22 +32,29 @@ class Way:
 def way_onward(anatomy: Anatomy, conv: Conv) -> Way:
     """The convolutions that read what `conv` made without an activation between."""
     bare: list[Conv] = []
-    upsampled = activated = False
+    direct: set[int] = set()
+    upsampled = activated = branched = False
     seen: set[int] = set()
-    waiting = list(conv.output.users)
+    waiting = [(user, False) for user in conv.output.users]
     while waiting:
-        step = waiting.pop()
+        step, summed = waiting.pop()
         if step.index in seen or not step.outputs or not anatomy.is_live(step.output):
             continue
         seen.add(step.index)
+        maps = [v for v in step.inputs if v.from_image]
+        branched = branched or any(len(v.users) > 1 for v in maps)
+        summed = summed or (plain(step.operation) == "add" and len(maps) > 1)
         if step.index in anatomy.conv_of:
             bare.append(anatomy.conv_of[step.index])
-        elif is_activation(step):
+            direct |= set() if summed else {step.index}
+        # A norm over the channels of each pixel bends as well; it opens a residual branch.
+        elif is_activation(step) or (branched and step.operation == "native_layer_norm"):
             activated = True
         elif len(step.output.shape) > 2:
             upsampled = upsampled or anatomy.is_up(step)
-            waiting.extend(user for output in step.outputs for user in output.users)
-    return Way(sorted(bare, key=lambda c: c.step.index), upsampled, activated)
+            waiting.extend((user, summed) for output in step.outputs for user in output.users)
+    bare.sort(key=lambda c: c.step.index)
+    return Way(bare, {c.step.index for c in bare} - direct, upsampled, activated)
 
 
 def convolutions_are_separated(x: Examination) -> Iterator[Finding]:
@@ -63,6 +76,7 @@ def convolutions_are_separated(x: Examination) -> Iterator[Finding]:
         # the activation.
         projects = not came_up(conv.output) and all(came_up(c.source) for c in way.bare)
         branches = [c for c in way.bare if c.is_spatial and max(c.stride) == 1]
+        branches = [c for c in branches if c.step.index not in way.summed]
         following = branches if way.activated else way.bare
         if way.upsampled or projects or not following or is_pre_activated(anatomy, conv):
             continue
@@ -79,7 +93,9 @@ def convolutions_are_separated(x: Examination) -> Iterator[Finding]:
         )
         return
     for one, other in mixed_twice(anatomy):
-        yield fail(
+        last = leads_out(anatomy, other.step.output)
+        # The end of a linear bottleneck and the head: one too many, and no harm done.
+        yield (warn if last else fail)(
             f"no activation between {one.name} and {other.name}: both only mix the channels of a "
             f"pixel, so that two in a row are one",
             pairs=[(one.name, other.name)],
@@ -121,10 +137,26 @@ def mixing_layers(anatomy: Anatomy) -> dict[int, Mixing]:
     return {i: layer for i, layer in found.items() if anatomy.is_live(layer.step.output)}
 
 
-def merely_linear(step: Step) -> bool:
-    """Whether the step keeps channels apart and bends nothing: norms, biases, other shapes."""
-    maps = {value.index for value in step.inputs if value.from_image}
+def merely_linear(step: Step, layers: Mapping[int, Mixing]) -> bool:
+    """Whether the step keeps channels apart and bends nothing: norms, biases, other shapes.
+
+    A sum of what two of the layers made is one of what a single layer makes of both maps.
+    """
+    maps = {value.index: value for value in step.inputs if value.from_image}
+    if plain(step.operation) == "add" and len(maps) == 2:
+        return all(made_by_layer(value, layers) for value in maps.values())
     return len(maps) == 1 and (plain(step.operation) in KEEPING or plain(step.operation) in NORMS)
+
+
+def made_by_layer(value: Value, layers: Mapping[int, Mixing]) -> bool:
+    """Whether nothing but norms and biases came after the layer that made the value."""
+    step = value.made_by
+    while step is not None and step.index not in layers:
+        maps = [v for v in step.inputs if v.from_image]
+        if len(maps) != 1 or not merely_linear(step, layers):
+            return False
+        step = maps[0].made_by
+    return step is not None
 
 
 KEEPING: Final = frozenset(
@@ -145,39 +177,72 @@ def mixed_twice(anatomy: Anatomy) -> Iterator[tuple[Mixing, Mixing]]:
                 if first.after == then.before and first.after >= min(first.before, then.after):
                     yield first, then
                 break
-            if not merely_linear(step):
+            if not merely_linear(step, layers):
                 break
             value = step.output
 
 
 def is_head(anatomy: Anatomy, conv: Conv) -> bool:
     """Whether nothing but pointwise steps stands between it and an output."""
+    return leads_out(anatomy, conv.output)
+
+
+def leads_out(anatomy: Anatomy, value: Value) -> bool:
+    """Whether a value is an output but for steps that no convolution is among."""
     ends = {v.index for v in anatomy.trace.outputs}
-    between = [step for step in anatomy.way_on(conv.output) if step.index not in anatomy.conv_of]
-    made = [value for step in between for value in step.outputs]
-    return any(value.index in ends for value in (conv.output, *made))
+    between = [step for step in anatomy.way_on(value) if step.index not in anatomy.conv_of]
+    made = [made for step in between for made in step.outputs]
+    return any(each.index in ends for each in (value, *made))
 
 
 def is_pre_activated(anatomy: Anatomy, conv: Conv) -> bool:
-    """Whether an activation stands before it, and after it only a residual addition."""
-    for step in anatomy.way_back(conv.source):
-        if is_activation(step):
-            break
-        if plain(step.operation).startswith(("max_pool", "upsample")):
-            return False
-    else:
+    """Whether the net activates before its convolutions, and this one ends a branch of a block.
+
+    The branch is added to another, or laid beside it as in a dense block; a shortcut needs no
+    activation of its own where the branch beside it has one.
+    """
+    step = meeting_after(anatomy, conv)
+    if step is None:
         return False
+    users = step.output.users
+    normed = any(plain(user.operation) in NORMS for user in users)
+    if step.operation == "cat":
+        return activated_before(anatomy, conv, after_meeting=not normed)
+    # Only where the net activates before its convolutions is the sum left as it is.
+    if any(map(is_activation, users)) and not normed:
+        return False
+    branches = [conv, *(c for v in step.inputs for c in anatomy.last_convs(v))]
+    return any(activated_before(anatomy, each) for each in branches)
+
+
+def meeting_after(anatomy: Anatomy, conv: Conv) -> Step | None:
+    """The sum or concatenation of maps that alone reads what the convolution made."""
     value = conv.output
     for _ in range(4):
-        if len(value.users) != 1:
-            return False
-        step = value.users[0]
-        if plain(step.operation) == "add" and len({v.index for v in step.inputs}) > 1:
-            # Only where the net activates before its convolutions is the sum left as it is.
-            return not any(is_activation(user) for user in step.output.users) or any(
-                plain(user.operation).startswith("native_") for user in step.output.users
-            )
+        users = [user for user in value.users if anatomy.is_live(user.output)]
+        if len(users) != 1:
+            return None
+        (step,) = users
+        maps = {v.index for v in step.inputs if v.from_image}
+        if plain(step.operation) in ("add", "cat") and len(maps) > 1:
+            return step
+        if step.index in anatomy.conv_of:
+            return None
         value = step.output
+    return None
+
+
+def activated_before(anatomy: Anatomy, conv: Conv, after_meeting: bool = False) -> bool:
+    """Whether an activation stands before it, and before that a meeting of maps if asked for."""
+    activated = False
+    for step in anatomy.way_back(conv.source):
+        activated = activated or is_activation(step)
+        if activated and not after_meeting:
+            return True
+        if plain(step.operation).startswith(("max_pool", "upsample")):
+            return False
+        if len({v.index for v in step.inputs if v.from_image}) > 1:
+            return activated
     return False
 
 
@@ -270,6 +335,22 @@ def dropped_out(x: Examination) -> bool:
     return False
 
 
+def attention_sums_to_one(x: Examination) -> Iterator[Finding]:
+    """Yield a finding for a product that sums over the axis on which weights do not add up to 1."""
+    names = {step.operation for step in x.anatomy.trace.steps}
+    if "_softmax" not in names or not names & {"bmm", "mm"}:
+        return
+    products = WatchedProducts()
+    with products:
+        attempt(x.net, x.image(x.sides).to(x.dtype))
+    for shape in products.crosswise[:1]:
+        yield fail(
+            f"weights of {in_words(shape)} add up to 1 along one axis, and the product that reads "
+            f"them sums over the other",
+            shape=shape,
+        )
+
+
 def padding_is_of_one_kind(x: Examination) -> Iterator[Finding]:
     """Yield a finding if some convolutions of the blocks pad otherwise than the others."""
     kinds: dict[str, list[Conv]] = {}
@@ -307,6 +388,12 @@ CHECKS: Final[Mapping[str, Check]] = {
         harm="Losses that expect logits get something else; clipped values have no gradient.",
         cause="The last block is reused as the head, or a softmax runs over the wrong axis.",
         run=output_is_logits,
+    ),
+    "attention_sums_to_one": Check(
+        title="Attention weights add up to 1 over what they weigh.",
+        harm="Pixels get sums of others that are too large or too small, and learn slowly.",
+        cause="softmax over the queries in place of the keys.",
+        run=attention_sums_to_one,
     ),
     "padding_is_of_one_kind": Check(
         title="All convolutions of the blocks treat the border in one way.",

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from unet.anatomy import Anatomy, apart, plain
 from unet.checks.finding import UNSTEADY, Check, Finding, fail, in_words, skip, warn
 from unet.examination import Examination
-from unet.running import WithoutImageStatistics, difference
-from unet.tracing import Value
+from unet.running import WithoutImageStatistics, WithoutPositions, difference
+from unet.tracing import SHAPE_ONLY, Value
 
 DOWN_AND_RIGHT: Final = (("above", "below"), ("left of", "right of"), ("before", "behind"))
 
@@ -117,12 +117,19 @@ def output_is_aligned(x: Examination) -> Iterator[Finding]:
             whole = abs(low - round(low)) < 1e-6
             if abs(low - high) >= (1 if whole else 2) - 1e-6 and (legal or abs(low) >= 1 - 1e-6):
                 yield fail(
-                    f"the output leaves out {low:.3g} px at one end and {high:.3g} at the other: "
-                    f"it is not centred on the image of {in_words(sides)}",
+                    f"the output {left_out(low)} at one end and {left_out(high)} at the other: it "
+                    f"is not centred on the image of {in_words(sides)}",
                     before=low,
                     behind=high,
                 )
                 return
+
+
+def left_out(pixels: float) -> str:
+    """What an output does at one end of the image, in words."""
+    if pixels < 0:
+        return f"reaches {-pixels:.3g} px beyond the image"
+    return f"leaves out {pixels:.3g} px"
 
 
 def mirrors_commute(x: Examination) -> Iterator[Finding]:
@@ -143,9 +150,12 @@ def mirrors_commute(x: Examination) -> Iterator[Finding]:
     witness = x.witness.copy()
     symmetrise(witness.net, x.axes)
     image = x.image(x.sides)
-    straight = witness.run(image).output
+    with WithoutPositions(image):
+        straight = witness.run(image).output
     for axis in range(-x.axes, 0):
-        turned = witness.run(image.flip(axis)).output
+        mirrored = image.flip(axis)
+        with WithoutPositions(mirrored):
+            turned = witness.run(mirrored).output
         if straight is None or turned is None or straight.dim() < x.axes:
             continue
         gap = difference(straight, turned.flip(axis))
@@ -286,11 +296,18 @@ def translations_commute(x: Examination) -> Iterator[Finding]:
 def holds_positions(anatomy: Anatomy) -> bool:
     """Whether a map that does not come from the image, as a grid of coordinates, is joined."""
     return any(
-        not value.from_image and len(value.shape) > 2 and min(value.shape[-2:]) > 3
+        not value.from_image
+        and len(value.shape) > 2
+        and min(value.shape[-2:]) > 3
+        and not (value.made_by and value.made_by.operation in UNIFORM)
         for step in anatomy.trace.steps
         if plain(step.operation) in ("cat", "add") and anatomy.is_live(step.output)
         for value in step.inputs
     )
+
+
+UNIFORM: Final = frozenset({"zeros", "ones", "full", "empty", *SHAPE_ONLY})
+"""Operations that make a map of one number."""
 
 
 def interior(output: Tensor, above: int, below: int) -> Tensor:

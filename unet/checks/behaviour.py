@@ -68,8 +68,17 @@ def random_operations(x: Examination) -> list[str]:
     return [s.operation for s in x.anatomy.trace.steps if s.operation.startswith(names)]
 
 
-def moves_to_another_dtype(x: Examination) -> Iterator[Finding]:
-    """Yield a finding if the net does not follow to double precision, or back down to bfloat16."""
+def moves_elsewhere(x: Examination) -> Iterator[Finding]:
+    """Yield a finding if the net does not follow to another device, or to double and bfloat16."""
+    # The meta device computes shapes alone, and minds what lies elsewhere as a GPU does.
+    run = attempt(x.copy().to("meta"), x.image(x.sides).to(x.dtype).to("meta"))
+    if any(words in run.error for words in ("same device", "expected device", "out of meta")):
+        yield fail(
+            "does not follow to another device: a tensor that forward makes or keeps stays on the "
+            "CPU",
+            error=run.error,
+        )
+        return
     for dtype in (torch.float64, torch.bfloat16):
         net = x.copy().to(dtype)
         run = attempt(net, x.image(x.sides).to(dtype))
@@ -156,11 +165,11 @@ CHECKS: Final[Mapping[str, Check]] = {
         cause="F.dropout without training=self.training, noise, a map kept from the last call.",
         run=evaluation_repeats,
     ),
-    "moves_to_another_dtype": Check(
-        title="The net follows .double() and .bfloat16().",
-        harm="It cannot be moved to another device or precision either.",
+    "follows_to_other_devices_and_dtypes": Check(
+        title="The net follows to another device, and .double() and .bfloat16().",
+        harm="It cannot be trained on a GPU, or in another precision.",
         cause="Layers in a plain list, tensors made in forward without dtype and device.",
-        run=moves_to_another_dtype,
+        run=moves_elsewhere,
     ),
     "first_logits_are_sane": Check(
         title="The first logits are finite and not enormous.",

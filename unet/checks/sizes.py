@@ -56,9 +56,12 @@ def output_has_the_images_resolution(x: Examination) -> Iterator[Finding]:
     if x.magnification > 1:
         yield warn(f"an input pixel becomes {x.magnification} output pixels along each axis")
         return
-    for anatomy in x.at_all_sizes.values():
+    # Off the grid a skip may be resized to what comes up, which other checks are about.
+    for sides in (x.sides, x.oblong):
+        anatomy = x.at_all_sizes.get(sides)
+        if anatomy is None:
+            continue
         spatial = anatomy.output.spatial
-        sides = anatomy.trace.image.shape[2:]
         for place, size, given in zip(
             spatial, anatomy.output.shape[-len(spatial) :], sides, strict=False
         ):
@@ -146,6 +149,17 @@ def off_grid_is_refused_or_handled(x: Examination) -> Iterator[Finding]:
                 size=sides,
             )
             return
+    if all(x.run(sides).output is not None for sides in x.off_grid):
+        for axis in range(x.axes):
+            sides = tuple(x.side + (each == axis) for each in range(x.axes))
+            run = x.run(sides)
+            if run.output is None:
+                yield fail(
+                    f"{in_words(x.off_grid[0])} is accepted and {in_words(sides)} is not: where "
+                    f"sizes are mended, one axis is taken for another: {run.error}",
+                    size=sides,
+                )
+                return
 
 
 CHECKS: Final[Mapping[str, Check]] = {

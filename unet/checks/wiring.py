@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -10,7 +11,8 @@ from torch import Tensor
 from unet.anatomy import ALMOST, RESIZES, Anatomy, Change, Conv, came_up, level_of, plain
 from unet.checks.finding import Check, Finding, fail, in_words, skip, warn
 from unet.examination import Examination, Gradients
-from unet.tracing import PARAMETER, Value
+from unet.inference import only_weighs
+from unet.tracing import CONSTANT, Step, Value
 
 
 def encoder_convs(anatomy: Anatomy) -> dict[int, list[Conv]]:
@@ -42,7 +44,11 @@ def levels_are_joined(x: Examination) -> Iterator[Finding]:
     if not anatomy.ups:
         yield warn("no upsampling was seen: how maps get their resolution back is not understood")
         return
-    live = [join for join in anatomy.joins if anatomy.is_live(join.step.output)]
+    live = [
+        join
+        for join in anatomy.joins
+        if anatomy.is_live(join.step.output) and not only_weighs(anatomy, join.step.output)
+    ]
     finest = level_of(anatomy.output.step)
     convolved = encoder_convs(anatomy)
     joined = {
@@ -55,23 +61,46 @@ def levels_are_joined(x: Examination) -> Iterator[Finding]:
     missing = [level for level in sorted(convolved) if level >= finest and level not in joined]
     if not missing:
         return
-    if not joined:
-        if x.claims.get("skip") == "none":
-            return
+    how = how_else_joined(anatomy)
+    if how:
+        yield skip(f"maps that are joined have been through {how}, which is not followed")
+    elif joined:
+        yield from not_joined(anatomy, missing)
+    elif x.claims.get("skip") != "none":
         report = fail if attempts_at_skips(anatomy) else warn
         yield report(
             "no map of the contracting path meets what comes up: the net has no skips",
             levels=missing,
         )
-        return
+
+
+def not_joined(anatomy: Anatomy, missing: list[int]) -> Iterator[Finding]:
+    """Yield a finding for each level that is left out."""
     for level in missing:
-        if level < min(joined) and not passes(anatomy, level):
-            continue
         yield fail(
             f"level {level}: what its convolutions make on the way down never meets the map that "
             f"comes up{after_pooling(anatomy, level)}",
             level=level,
         )
+
+
+def how_else_joined(anatomy: Anatomy) -> str:
+    """The operation after which a join cannot be seen: writing, or samples taken anywhere."""
+    for step in anatomy.trace.of("copy_"):
+        written, *changed = step.outputs
+        wider = any(whole.shape[1:2] > written.shape[1:2] for whole in changed)
+        if wider and written.from_image and len(written.shape) > 3:
+            return "copy_"
+    for _, maps in anatomy.merges:
+        for value in maps if any(map(came_up, maps)) else []:
+            for step in anatomy.way_back(value):
+                if not value.spatial and step.operation in GATHERING:
+                    return step.operation
+    return ""
+
+
+GATHERING: Final = frozenset({"grid_sampler_2d", "grid_sampler_3d", "index", "gather"})
+"""Operations that take samples from anywhere."""
 
 
 def after_pooling(anatomy: Anatomy, level: int) -> str:
@@ -81,14 +110,6 @@ def after_pooling(anatomy: Anatomy, level: int) -> str:
             if level_of(value.step) == level and bounced(anatomy, value):
                 return ": it is pooled and enlarged again before it is joined"
     return ""
-
-
-def passes(anatomy: Anatomy, level: int) -> bool:
-    """Whether the expansive path has a convolution at this level."""
-    return any(
-        came_up(conv.output) and level_of(conv.output.step) == level and conv.is_spatial
-        for conv in anatomy.convs
-    )
 
 
 def attempts_at_skips(anatomy: Anatomy) -> bool:
@@ -123,19 +144,22 @@ def skips_are_alive(x: Examination) -> Iterator[Finding]:
     for step, maps in x.anatomy.merges:
         if step.operation not in ("cat", "add", "add_") or not all(v.spatial for v in maps):
             continue
-        if len({v.index for v in maps}) == 1 and came_up(maps[0]):
-            yield fail(
-                f"at level {level_of(maps[0].step)} a map is joined with itself",
-            )
+        different = len({v.index for v in maps})
+        if different == 1 and came_up(maps[0]):
+            yield fail(f"at level {level_of(maps[0].step)} a map is joined with itself")
+            return
+        if step.operation == "cat" and different < len(maps) and any(map(came_up, maps)):
+            yield fail(f"at level {level_of(maps[0].step)} a map is joined twice")
             return
     for join in x.anatomy.joins:
         if zeroed(join.fresh):
             yield fail(f"join at level {join.level}: the skip is multiplied by zero")
             return
+    yield from all_channels_arrive(x)
 
 
 def zeroed(value: Value) -> bool:
-    """Whether the value is a product with a constant zero."""
+    """Whether the value is a product with a constant zero; a weight that starts at zero learns."""
     step = value.made_by
     while step is not None and plain(step.operation) in ("slice", "constant_pad_nd", "clone"):
         value, step = step.inputs[0], step.inputs[0].made_by
@@ -144,7 +168,60 @@ def zeroed(value: Value) -> bool:
     other = step.settings.get("other")
     if isinstance(other, (int, float)):
         return other == 0
-    return isinstance(other, Tensor) and other.numel() > 0 and not bool(other.detach().any())
+    if not isinstance(other, Tensor) or step.inputs[-1].is_learnt:
+        return False
+    return other.numel() > 0 and not bool(other.detach().any())
+
+
+def all_channels_arrive(x: Examination) -> Iterator[Finding]:
+    """Yield a finding for a join before or after which channels of a skip are left out."""
+    for join in x.anatomy.joins:
+        before = [(s, s.output) for s in x.anatomy.way_back(join.fresh)]
+        after = [(s, s.output) for s in itertools.islice(x.anatomy.way_on(join.step.output), 4)]
+        for step, made in before + after:
+            source = step.source
+            if (
+                source is None
+                or step.index in x.anatomy.conv_of
+                or len(source.shape) != len(made.shape)
+            ):
+                continue
+            kept = channels_kept(step)
+            if kept is not None and kept < source.shape[1] and alone(x.anatomy, step):
+                yield fail(
+                    f"join at level {join.level}: of {source.shape[1]} channels {kept} are taken "
+                    f"({step.operation}), and nothing else reads the others there",
+                    level=join.level,
+                )
+                return
+
+
+def channels_kept(step: Step) -> int | None:
+    """How many channels of a map the step lets through; None if it does not pick any."""
+    name, settings = step.operation, step.settings
+    if name in ("slice", "split", "split_with_sizes", "index_select"):
+        if int(settings.get("dim") or 0) % len(step.output.shape) != 1:
+            return None
+        if name == "index_select":
+            return int(settings["index"].unique().numel())
+        read = [value for value in step.outputs if value.users]
+        return sum(value.shape[1] for value in read)
+    if name == "index":
+        rows = list(settings["indices"])
+        picked = len(rows) > 1 and rows[0] is None and isinstance(rows[1], Tensor)
+        others = any(each is not None for each in rows[2:])
+        return int(rows[1].unique().numel()) if picked and not others else None
+    return None
+
+
+def alone(anatomy: Anatomy, step: Step) -> bool:
+    """Whether no other step takes other channels of the same map."""
+    source = step.source
+    assert source is not None
+    return not any(
+        user is not step and channels_kept(user) is not None and anatomy.is_live(user.output)
+        for user in source.users
+    )
 
 
 def gradient_is_cut(x: Examination) -> Iterator[Finding]:
@@ -164,7 +241,8 @@ def gradient_is_cut(x: Examination) -> Iterator[Finding]:
         )
         return
     for value in anatomy.trace.values:
-        leaves = value.kind == "constant" and len(value.shape) > 2 and min(value.shape[2:]) > 8
+        found = value.kind == CONSTANT and value.made_by is None
+        leaves = found and len(value.shape) > 2 and min(value.shape[2:]) > 8
         if leaves and value.floating and anatomy.is_live(value) and could_be_a_map(value):
             yield fail(
                 "a map enters from outside the graph (through numpy, a list or a cache): no "
@@ -192,20 +270,7 @@ def everything_is_used(x: Examination) -> Iterator[Finding]:
         )
         if not only_trained:
             return
-    for step in anatomy.final_steps():
-        source = next(v for v in step.inputs if v.from_image)
-        channels = step.output.shape[1] if len(step.output.shape) == len(source.shape) else 1
-        picks = step.operation in ("select", "slice") and int(step.settings.get("dim", 0)) == 1
-        if picks and len(source.shape) == x.axes + 2 and channels < source.shape[1]:
-            yield fail(
-                f"of the {source.shape[1]} channels of the last convolution {channels} are "
-                f"returned: the others never learn"
-            )
-            return
-    for step in anatomy.trace.of("mul", "mul_"):
-        if zeroed(step.output) and anatomy.is_live(step.output) and learnt(anatomy, step.inputs[0]):
-            yield fail("what layers have computed is multiplied by zero")
-            return
+    yield from itertools.islice(picked_or_ignored(x), 1)
     # A narrow layer may be dead by the chance of its weights; not so with two sets of them.
     silent = silent_convs(anatomy, x.gradients)
     if silent:
@@ -216,10 +281,23 @@ def everything_is_used(x: Examination) -> Iterator[Finding]:
             return
 
 
-def learnt(anatomy: Anatomy, value: Value) -> bool:
-    """Whether a parameter is among what the value was computed from."""
-    parameters = (v for v in anatomy.trace.values if v.kind == PARAMETER)
-    return any(value.descends_from(parameter) for parameter in parameters)
+def picked_or_ignored(x: Examination) -> Iterator[Finding]:
+    """Yield a finding for what is returned in part, multiplied by zero, or asked for in vain."""
+    anatomy = x.anatomy
+    for step in anatomy.final_steps():
+        source = next(v for v in step.inputs if v.from_image)
+        channels = step.output.shape[1] if len(step.output.shape) == len(source.shape) else 1
+        picks = step.operation in ("select", "slice") and int(step.settings.get("dim", 0)) == 1
+        if picks and len(source.shape) == x.axes + 2 and channels < source.shape[1]:
+            yield fail(
+                f"of the {source.shape[1]} channels of the last convolution {channels} are "
+                f"returned: the others never learn"
+            )
+    for step in anatomy.trace.of("mul", "mul_"):
+        if zeroed(step.output) and anatomy.is_live(step.output) and step.inputs[0].is_learnt:
+            yield fail("what layers have computed is multiplied by zero")
+    for name in x.ignored_inputs:
+        yield fail(f"the output does not depend on {name}, which forward asks for")
 
 
 def silent_convs(anatomy: Anatomy, gradients: Gradients) -> set[int]:
@@ -267,6 +345,9 @@ def what_goes_down_was_convolved(x: Examination) -> Iterator[Finding]:
         convs = convolved.get(level_of(source.step), [])
         if came_up(source) or not convs or not leads_on(x.anatomy, down):
             continue
+        conv = x.anatomy.conv_of.get(down.step.index)
+        if conv is not None and min(conv.stride) > 2 and not x.anatomy.last_convs(source):
+            continue  # a transformer's patches are cut from the image itself
         if not any(source.descends_from(conv.output) for conv in convs):
             yield fail(
                 f"level {level_of(source.step)}: what is pooled has not been "
