@@ -327,6 +327,17 @@ class OnTheCPU(Small):
         return super().join(skip, risen) + torch.ones(8, 1, 1)
 
 
+class Attached(Small):
+    """Keeps a tensor that is neither parameter nor buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shift = torch.ones(8, 1, 1)
+
+    def join(self, skip: Tensor, risen: Tensor) -> Tensor:
+        return super().join(skip, risen) + self.shift.to(skip.dtype)
+
+
 class AxesSwapped(Small):
     """Mends odd sizes, with the height's difference given to the width."""
 
@@ -484,7 +495,8 @@ SAID = [
     (TwiceJoined, "both_sides_of_a_join_reach_the_output", "fail", "a map is joined twice"),
     (HalfTheChannels, "both_sides_of_a_join_reach_the_output", "fail", "of 4 channels 2 are"),
     (PickedAfterwards, "both_sides_of_a_join_reach_the_output", "fail", "map that comes up does"),
-    (OnTheCPU, "follows_to_other_devices_and_dtypes", "fail", "stays on the CPU"),
+    (OnTheCPU, "follows_to_other_devices_and_dtypes", "fail", "forward makes without a device"),
+    (Attached, "follows_to_other_devices_and_dtypes", "fail", "shift, a tensor that is no buffer"),
     (
         AxesSwapped,
         "sizes_off_the_grid_are_refused_or_handled",

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unet.anatomy import is_activation
 from unet.checks.finding import UNSTEADY, Check, Finding, fail, skip, warn
@@ -68,16 +68,36 @@ def random_operations(x: Examination) -> list[str]:
     return [s.operation for s in x.anatomy.trace.steps if s.operation.startswith(names)]
 
 
+def left_behind(x: Examination) -> Iterator[tuple[str, str]]:
+    """What would stay on the CPU when the net is moved, and what torch says of it.
+
+    It is put on torch's meta device, which minds what lies elsewhere as a GPU does.
+    """
+    image = x.image(x.sides).to(x.dtype)
+
+    def problem(net: nn.Module) -> str:
+        error = attempt(net, image).error
+        return error if "same device" in error or "expected device" in error else ""
+
+    with torch.device("meta"):
+        error = problem(x.copy())
+    if error:
+        yield "a tensor that forward makes without a device", error
+    for name, module in x.net.named_modules():
+        for attribute, kept in vars(module).items():
+            if not isinstance(kept, Tensor) or kept.dim() == 0:
+                continue
+            net = x.copy()
+            setattr(net.get_submodule(name), attribute, kept.detach().to("meta"))
+            error = problem(net)
+            if error:
+                yield f"{name}.{attribute}".lstrip(".") + ", a tensor that is no buffer,", error
+
+
 def moves_elsewhere(x: Examination) -> Iterator[Finding]:
     """Yield a finding if the net does not follow to another device, or to double and bfloat16."""
-    # The meta device computes shapes alone, and minds what lies elsewhere as a GPU does.
-    run = attempt(x.copy().to("meta"), x.image(x.sides).to(x.dtype).to("meta"))
-    if any(words in run.error for words in ("same device", "expected device", "out of meta")):
-        yield fail(
-            "does not follow to another device: a tensor that forward makes or keeps stays on the "
-            "CPU",
-            error=run.error,
-        )
+    for what, error in left_behind(x):
+        yield fail(f"does not follow to another device: {what} stays on the CPU", error=error)
         return
     for dtype in (torch.float64, torch.bfloat16):
         net = x.copy().to(dtype)
