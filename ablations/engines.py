@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
+import platform
 import signal
 import threading
 import time
@@ -121,10 +123,25 @@ def _start_worker(parent: int) -> None:
     """Make this process a worker: one thread, deaf to Ctrl-C, gone when its parent is."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+    _keep_freed_memory()
 
     import torch
 
     torch.set_num_threads(1)
+
+
+def _keep_freed_memory() -> None:
+    """Have glibc keep large blocks for the next step: new ones cost a page fault each 4 KiB."""
+    if platform.libc_ver()[0] != "glibc":
+        return
+    libc = ctypes.CDLL(None)
+    libc.mallopt(M_MMAP_MAX, 0)
+    libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+# The numbers are those of glibc's malloc.h.
+M_TRIM_THRESHOLD: Final = -1
+M_MMAP_MAX: Final = -4
 
 
 def _follow(parent: int) -> None:

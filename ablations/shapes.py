@@ -60,38 +60,51 @@ class Task:
 
         `noise` is the standard deviation of the grey noise, where white is 1.
         """
-        bits = _random_bits(seed, SPLITS[split], index, self.draws)
-        image, target = self.paint(bits, size)
+        number = _whole(_random_bits(seed, SPLITS[split], index, self.draws))
+        image, target = self.paint(number, size)
         image = image.float() / 255
         if noise:
-            image = image + noise * _grey_noise(seed, SPLITS[split], index, size)
+            image = image + _grey_noise(seed, SPLITS[split], index, size).mul_(noise)
         return Batch(image.expand(-1, self.in_channels, -1, -1), target)
 
 
+# Random numbers are hashes of counters, in 32-bit integers that wrap around. They are held in
+# int32, whose products every device computes several numbers at a time, so that a shift to the
+# right has to be cleared of the sign that comes in from the left.
+
+
 def _mix(x: Tensor) -> Tensor:
-    """A bijection of 32-bit numbers (held in int64) that makes neighbours independent.
+    """A bijection of 32-bit numbers that makes neighbours independent; overwrites `x`.
 
     Two rounds of multiply and shift; the constants are those that Chris Wellons found by
     searching for low bias (hash-prospector, "lowbias32").
     """
-    x = ((x ^ (x >> 16)) * 0x7FEB352D) & 0xFFFFFFFF
-    x = ((x ^ (x >> 15)) * 0x846CA68B) & 0xFFFFFFFF
-    return x ^ (x >> 16)
+    x ^= (x >> 16) & 0xFFFF
+    x *= 0x7FEB352D
+    x ^= (x >> 15) & 0x1FFFF
+    x *= 0x846CA68B - 2**32
+    x ^= (x >> 16) & 0xFFFF
+    return x
 
 
 def _random_bits(seed: int, stream: int, index: Tensor, count: int) -> Tensor:
-    """(N, count) independent numbers from 0 to 2^32 - 1, one row for each sample."""
+    """(N, count) independent numbers of 32 bits, as int32, one row for each sample."""
     import torch
 
-    start = torch.tensor(seed, dtype=torch.int64, device=index.device)
-    row = _mix(_mix(_mix(start & 0xFFFFFFFF) ^ stream) + index & 0xFFFFFFFF)[:, None]
-    column = torch.arange(count, dtype=torch.int64, device=index.device)
-    return _mix(_mix(row ^ column) + row & 0xFFFFFFFF)
+    start = torch.tensor(seed, dtype=torch.int64, device=index.device).to(torch.int32)
+    row = _mix(_mix(_mix(start) ^ stream) + index.to(torch.int32))[:, None]
+    column = torch.arange(count, dtype=torch.int32, device=index.device)
+    return _mix(_mix(row ^ column).add_(row))
 
 
-def _between(bits: Tensor, least: Tensor | int, most: Tensor | int) -> Tensor:
+def _whole(bits: Tensor) -> Tensor:
+    """32-bit numbers from 0 to 2^32 - 1, as int64."""
+    return bits.long() & 0xFFFFFFFF
+
+
+def _between(number: Tensor, least: Tensor | int, most: Tensor | int) -> Tensor:
     """Whole numbers from `least` to `most`, both included."""
-    return least + ((bits * (most - least + 1)) >> 32)
+    return least + ((number * (most - least + 1)) >> 32)
 
 
 _NOISE_STREAM: Final = 1000
@@ -103,92 +116,132 @@ _NOISE_DEVIATION: Final = (4 * (256**2 - 1) / 12) ** 0.5
 def _grey_noise(seed: int, stream: int, index: Tensor, size: int) -> Tensor:
     """(N, 1, size, size) of mean 0 and variance 1, near normal: four hashed bytes summed."""
     bits = _random_bits(seed, _NOISE_STREAM + stream, index, size * size)
-    total = (bits & 255) + (bits >> 8 & 255) + (bits >> 16 & 255) + (bits >> 24)
-    return ((total.float() - _NOISE_MEAN) / _NOISE_DEVIATION).view(-1, 1, size, size)
+    # Two bytes at a time, each with room for its carry.
+    pairs = (bits & 0x00FF00FF).add_((bits >> 8).bitwise_and_(0x00FF00FF))
+    total = (pairs & 0xFFFF).add_(pairs >> 16)
+    noise = (total.float() - _NOISE_MEAN).div_(_NOISE_DEVIATION)
+    return noise.view(-1, 1, size, size)
 
 
-def _lines(size: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Row numbers (1, size, 1) and column numbers (1, 1, size)."""
+# A shape covers one run of pixels in each row. Each function below takes the rows `down` from
+# its centre and its extent, integers that broadcast to (..., S), and returns the first and the
+# last column of the run, counted from the centre; where the last comes before the first the row
+# is empty.
+
+Run = tuple["Tensor", "Tensor"]
+
+
+def _centred(half: Tensor, where: Tensor | None = None) -> Run:
+    """From `-half` to `half` in the rows `where`, and nothing where it is negative."""
+    half = half if where is None else half.where(where, -1)
+    return -half, half
+
+
+def _disc(down: Tensor, squared: Tensor) -> Run:
+    """The pixels whose squared distance from the centre is at most `squared`."""
+    rest = squared - down**2
+    # Whole numbers below 2^53 have exact squares in double, and so exact roots when cut off.
+    return _centred(rest.clamp_min(0).double().sqrt().long(), rest >= 0)
+
+
+def _triangle(down: Tensor, reach: Tensor) -> Run:
+    return _centred((down + reach) >> 1, down <= reach)
+
+
+def _circle(down: Tensor, reach: Tensor) -> Run:
+    return _disc(down, reach**2)
+
+
+def _square(down: Tensor, reach: Tensor) -> Run:
+    # 8/9 of a circle's reach gives a square of about the circle's area.
+    half = 8 * reach // 9
+    return _centred(half, down.abs() <= half)
+
+
+def _cross(down: Tensor, reach: Tensor) -> Run:
+    far = down.abs()
+    return _centred((reach // 3).where(3 * far > reach, reach), far <= reach)
+
+
+def _pixels(run: Run, column: Tensor, size: int) -> Tensor:
+    """(..., S) runs about `column` (...) as zeros and ones (..., S, S), uint8.
+
+    Each row is the difference of two rows of a table, which are copied: comparing every pixel
+    with both ends of its run takes several times as long.
+    """
     import torch
 
-    line = torch.arange(size, dtype=torch.int64, device=like.device)
-    return line.view(1, size, 1), line.view(1, 1, size)
+    first, last = (end + column[..., None] for end in run)
+    start = first.clamp(0, size)
+    end = (last + 1).clamp(0, size).maximum(start)
+    columns = torch.arange(size, device=column.device)
+    ahead = (columns < torch.arange(size + 1, device=column.device)[:, None]).byte()
+    rows = ahead.index_select(0, end.flatten()).sub_(ahead.index_select(0, start.flatten()))
+    return rows.view(*start.shape, size)
 
 
-# Each shape below takes the rows `down` and columns `right` from its centre and its extent,
-# as integer tensors that broadcast to (N, S, S), and returns the pixels that it covers.
+def _rows_from(row: Tensor, size: int) -> Tensor:
+    """(..., S): how far each row lies below `row` (...)."""
+    import torch
 
-
-def _triangle(down: Tensor, right: Tensor, reach: Tensor) -> Tensor:
-    return (down.abs() <= reach) & (2 * right.abs() <= down + reach)
-
-
-def _circle(down: Tensor, right: Tensor, reach: Tensor) -> Tensor:
-    return down**2 + right**2 <= reach**2
-
-
-def _square(down: Tensor, right: Tensor, reach: Tensor) -> Tensor:
-    # 8/9 of a circle's reach gives a square of about the circle's area.
-    return 9 * down.abs().maximum(right.abs()) <= 8 * reach
-
-
-def _cross(down: Tensor, right: Tensor, reach: Tensor) -> Tensor:
-    along, across = down.abs().maximum(right.abs()), down.abs().minimum(right.abs())
-    return (along <= reach) & (3 * across <= reach)
+    return torch.arange(size, device=row.device) - row[..., None]
 
 
 _LABELLED: Final = (_triangle, _circle, _square, _cross)
 _ROUNDS: Final = 2
 
 
-def _paint_labels(bits: Tensor, size: int) -> tuple[Tensor, Tensor]:
+def _paint_labels(number: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Triangle, circle, square and cross painted in this order, twice over.
 
     Later ones cover earlier ones. A kind has a grey of its own, 36 of 255 from the next and
     give or take 10 for each object, which noise hides in a single pixel but not in its
     neighbourhood: what a pixel is shows coarsely, where an object ends only finely.
     """
-    rows, columns = _lines(size, bits)
-    draw = bits.view(*bits.shape, 1, 1).unbind(dim=1)
-    image = _between(draw[0], 50, 70).expand(-1, size, size)
-    label = bits.new_zeros(image.shape)
-    border = size // 5
-    for turn in range(_ROUNDS * len(_LABELLED)):
-        kind = turn % len(_LABELLED)
-        row, column, extent, shade = draw[1 + 4 * turn : 5 + 4 * turn]
-        inside = _LABELLED[kind](
-            rows - _between(row, border, size - 1 - border),
-            columns - _between(column, border, size - 1 - border),
-            _between(extent, size // 17, size // 8),
-        )
-        image = _between(shade, 90 + 36 * kind, 110 + 36 * kind).where(inside, image)
-        label = label.masked_fill(inside, kind + 1)
-    return image.unsqueeze(1), label
+    import torch
+
+    kinds, border = len(_LABELLED), size // 5
+    drawn = number[:, 1:].reshape(-1, _ROUNDS, kinds, 4)
+    row, column = (_between(each, border, size - 1 - border) for each in drawn.unbind(-1)[:2])
+    down, reach = _rows_from(row, size), _between(drawn[..., 2:3], size // 17, size // 8)
+    kind = torch.arange(kinds, device=number.device)
+    shade = _between(drawn[..., 3], 90 + 36 * kind, 110 + 36 * kind)
+
+    runs = [shape(down[:, :, k], reach[:, :, k]) for k, shape in enumerate(_LABELLED)]
+    first, last = (torch.stack(ends, dim=2).flatten(1, 2) for ends in zip(*runs, strict=True))
+    inside = _pixels((first, last), column.flatten(1), size)
+    order = torch.arange(1, 1 + inside.shape[1], dtype=torch.uint8, device=number.device)
+    top = inside.mul_(order.view(-1, 1, 1)).amax(dim=1).long()
+
+    greys = torch.cat([_between(number[:, :1], 50, 70), shade.flatten(1)], dim=1)
+    labels = torch.cat([kind.new_zeros(1), kind.repeat(_ROUNDS) + 1])
+    return greys.gather(1, top.flatten(1)).view(-1, 1, size, size), labels[top]
 
 
-def _filled_square(down: Tensor, right: Tensor, side: Tensor) -> Tensor:
-    return down.abs().maximum(right.abs()) < side // 2
+def _filled_square(down: Tensor, side: Tensor) -> Run:
+    half = side // 2 - 1
+    return _centred(half, down.abs() <= half)
 
 
-def _filled_circle(down: Tensor, right: Tensor, radius: Tensor) -> Tensor:
-    return down**2 + right**2 < radius**2
+def _filled_circle(down: Tensor, radius: Tensor) -> Run:
+    return _disc(down, radius**2 - 1)
 
 
-def _lower_triangle(down: Tensor, right: Tensor, side: Tensor) -> Tensor:
-    row, column = down + side // 2, right + side // 2
-    return (row < side) & (column >= 0) & (column <= row)
+def _lower_triangle(down: Tensor, side: Tensor) -> Run:
+    first = -(side // 2)
+    last = down.where(down - first < side, first - 1)
+    return first.expand_as(last), last
 
 
-def _ring(down: Tensor, right: Tensor, radius: Tensor) -> Tensor:
-    squared = down**2 + right**2
-    return (squared < radius**2) & (100 * squared >= 49 * radius**2)
-
-
-def _plus(down: Tensor, right: Tensor, side: Tensor) -> Tensor:
+def _plus(down: Tensor, side: Tensor) -> Run:
     half = side // 2
-    upright = (down >= -half) & (down < half) & (right >= -1) & (right < 1)
-    level = (right >= -half) & (right < half) & (down >= -1) & (down < 1)
-    return upright | level
+    level, upright = (down == -1) | (down == 0), (down >= -half) & (down < half)
+    return (-half).where(level, -1), (half - 1).where(level, 0).where(level | upright, -2)
+
+
+def _hole(down: Tensor, radius: Tensor) -> Run:
+    """What a ring leaves free: nearer than 0.7 of the radius."""
+    return _disc(down, (49 * radius**2 - 1) // 100)
 
 
 _OBJECTS: Final = {
@@ -196,13 +249,13 @@ _OBJECTS: Final = {
     "filled square": (_filled_square, 80),
     "filled circle": (_filled_circle, 50),
     "triangle": (_lower_triangle, 100),
-    "ring": (_ring, 70),
+    "ring": (_filled_circle, 70),
     "mesh square": (_filled_square, 100),
     "plus": (_plus, 120),
 }
 
 
-def _paint_objects(bits: Tensor, size: int) -> tuple[Tensor, Tensor]:
+def _paint_objects(number: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """The six kinds of object of a widely read PyTorch tutorial, white on black.
 
     Drawn as there: the centre from 10 to 90 % of the side, the size from 6 to 12 % of it
@@ -211,21 +264,33 @@ def _paint_objects(bits: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """
     import torch
 
-    rows, columns = _lines(size, bits)
-    draw = bits.view(*bits.shape, 1, 1).unbind(dim=1)
-    masks, shown = [], []
-    for kind, (name, (covers, zoom)) in enumerate(_OBJECTS.items()):
-        row, column, extent = draw[3 * kind : 3 * kind + 3]
-        mask = covers(
-            rows - size * _between(row, 1000, 8999) // 10000,
-            columns - size * _between(column, 1000, 8999) // 10000,
-            size * _between(extent, 600, 1199) * zoom // 1_000_000,
-        )
-        masks.append(mask)
-        meshed = (rows % 2 == 1) & (columns % 2 == 1)
-        shown.append(mask & meshed if name == "mesh square" else mask)
-    image = torch.stack(shown, dim=1).any(dim=1, keepdim=True)
-    return image * 255, torch.stack(masks, dim=1).float()
+    drawn = number.view(-1, len(_OBJECTS), 3)
+    row, column = (size * _between(each, 1000, 8999) // 10000 for each in drawn.unbind(-1)[:2])
+    zoom = torch.tensor([zoom for _, zoom in _OBJECTS.values()], device=number.device)
+    extent = (size * _between(drawn[..., 2], 600, 1199) * zoom // 1_000_000)[..., None]
+    masks = _object_masks(_rows_from(row, size), column, extent)
+
+    shown, odd = masks.clone(), torch.arange(size, device=number.device) % 2
+    shown[:, list(_OBJECTS).index("mesh square")] *= (odd * odd[:, None]).byte()
+    return shown.amax(dim=1, keepdim=True) * 255, masks.float()
+
+
+def _object_masks(down: Tensor, column: Tensor, extent: Tensor) -> Tensor:
+    """(N, 6, S, S) zeros and ones, uint8.
+
+    From rows (N, 6, S), central columns (N, 6) and extents (N, 6, 1).
+    """
+    import torch
+
+    size = down.shape[-1]
+    runs = [
+        covers(down[:, kind], extent[:, kind]) for kind, (covers, _) in enumerate(_OBJECTS.values())
+    ]
+    first, last = (torch.stack(ends, dim=1) for ends in zip(*runs, strict=True))
+    masks = _pixels((first, last), column, size)
+    ring = list(_OBJECTS).index("ring")
+    masks[:, ring] -= _pixels(_hole(down[:, ring], extent[:, ring]), column[:, ring], size)
+    return masks
 
 
 TASKS: Final[Mapping[str, Task]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 
 from ablations import shapes
 from ablations.shapes import TASKS, Batch
+
+Shape = Callable[[torch.Tensor, torch.Tensor], shapes.Run]
 
 
 def sample(task: str = "labels", seed: int = 0, split: str = "train", count: int = 8) -> Batch:
@@ -116,13 +119,42 @@ def tutorial_masks(kind: str, row: int, column: int, size: int, side: int) -> np
 @pytest.mark.parametrize("kind", shapes._OBJECTS)
 def test_objects_are_the_tutorials_to_the_pixel(kind: str) -> None:
     """Every size that the tutorial draws at 192 x 192, and its floating-point ring."""
-    covers, _ = shapes._OBJECTS[kind]
-    side, row, column = 64, 31, 33
-    down = torch.arange(side)[:, None] - row
-    right = torch.arange(side)[None, :] - column
-    for size in range(1, 28):
-        mask = covers(down, right, torch.tensor(size)).numpy()
+    place = list(shapes._OBJECTS).index(kind)
+    side, row, column, sizes = 64, 31, 33, torch.arange(1, 28)
+    down = (torch.arange(side) - row).expand(len(sizes), 6, side)
+    masks = shapes._object_masks(
+        down, torch.full((len(sizes), 6), column), sizes[:, None, None].expand(-1, 6, 1)
+    )
+    for size, mask in zip(sizes.tolist(), masks[:, place].bool().numpy(), strict=True):
         np.testing.assert_array_equal(mask, tutorial_masks(kind, row, column, size, side))
+
+
+def labelled_masks(kind: str, row: int, column: int, reach: int, side: int) -> np.ndarray:
+    """The four labelled shapes pixel by pixel, from their description; a second account."""
+    mask = np.zeros((side, side), dtype=bool)
+    for x in range(side):
+        for y in range(side):
+            down, right = x - row, abs(y - column)
+            far, near = max(abs(down), right), min(abs(down), right)
+            mask[x, y] = {
+                "_triangle": abs(down) <= reach and 2 * right <= down + reach,
+                "_circle": down**2 + right**2 <= reach**2,
+                "_square": 9 * far <= 8 * reach,
+                "_cross": far <= reach and 3 * near <= reach,
+            }[kind]
+    return mask
+
+
+@pytest.mark.parametrize("shape", shapes._LABELLED)
+@pytest.mark.parametrize(("row", "column"), [(15, 16), (2, 28)])
+def test_labelled_shapes_are_what_they_should_be(shape: Shape, row: int, column: int) -> None:
+    """Of any extent, inside the image and over its edge."""
+    side, reaches = 32, torch.arange(1, 12)
+    run = shape(torch.arange(side) - row, reaches[:, None])
+    masks = shapes._pixels(run, torch.full((len(reaches),), column), side)
+    for reach, mask in zip(reaches.tolist(), masks.bool().numpy(), strict=True):
+        expected = labelled_masks(shape.__name__, row, column, reach, side)
+        np.testing.assert_array_equal(mask, expected)
 
 
 def test_a_mesh_square_shows_only_its_odd_pixels() -> None:

@@ -1,0 +1,44 @@
+"""What speed is measured against does the same work."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ablations.cell import Cell
+from ablations.plan import load_plan
+from ablations.results import scores
+from ablations.shapes import TASKS
+from ablations.train import find_hardware, run_cell
+from tests.benchmarks import tutorial
+from unet.skips import center_crop
+
+
+@pytest.fixture
+def cell() -> Cell:
+    """One cell of the smallest plan, with noise."""
+    return next(load_plan("smoke").cells())
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_the_tutorials_way_sees_the_same_images(cell: Cell, split: str) -> None:
+    """Painted one by one or a batch at once, to the bit."""
+    task = cell.task
+    theirs = tutorial.Shapes(replace(cell, seed=3), split, 20)
+    ours = TASKS["labels"].sample(
+        seed=3, split=split, index=torch.arange(20), size=task.size, noise=task.noise
+    )
+    target = center_crop(ours.target, task.scored, task.scored)
+    for place in range(20):
+        image, label = theirs[place]
+        assert torch.equal(image, ours.image[place])
+        assert torch.equal(label, target[place])
+
+
+def test_the_tutorials_way_reaches_the_same_score(cell: Cell) -> None:
+    """Same net, same start, same order, same schedule: the same IoU but for rounding."""
+    record = run_cell(cell, find_hardware("cpu"))
+    theirs = tutorial.score(tutorial.train(cell), cell)
+    assert theirs == pytest.approx(scores(record)["IoU"], abs=0.02)
