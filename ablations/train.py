@@ -11,6 +11,7 @@ import hashlib
 import math
 import platform
 import time
+from collections.abc import Iterator
 from importlib import metadata
 from typing import Final, NamedTuple
 
@@ -30,6 +31,8 @@ BANDS: Final = (0, 2, 4, 8, 16)
 """Distances to the edge of the scored window, in pixels, at which the bands of counts begin."""
 
 LOSS_SAMPLES: Final = 10
+DRAWN_TOGETHER: Final = 2**18
+"""Pixels: to draw small images a few at a time takes longer than to draw them."""
 TEST_BATCH: Final = 32
 
 
@@ -112,8 +115,7 @@ def _train(net: UNet, cell: Cell, hardware: Hardware) -> list[float]:
     # The losses stay on the device: reading one would stop a GPU at every step.
     losses = torch.zeros(training.steps, device=hardware.device)
     net.train()
-    for step in range(training.steps):
-        batch = _draw(cell, hardware, "train", step * training.batch, training.batch)
+    for step, batch in enumerate(_training_batches(cell, hardware)):
         loss = segmentation_loss(_window_logits(net, batch.image, cell, hardware), batch.target)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
@@ -121,6 +123,17 @@ def _train(net: UNet, cell: Cell, hardware: Hardware) -> list[float]:
         schedule.step()
         losses[step] = loss.detach()
     return [part.mean().item() for part in losses.tensor_split(LOSS_SAMPLES) if part.numel()]
+
+
+def _training_batches(cell: Cell, hardware: Hardware) -> Iterator[Batch]:
+    """The batch of each step; those of several steps are drawn together while they are small."""
+    size, steps = cell.training.batch, cell.training.steps
+    together = max(1, DRAWN_TOGETHER // (size * cell.task.size**2))
+    for first in range(0, steps, together):
+        count = size * min(together, steps - first)
+        drawn = _draw(cell, hardware, "train", first * size, count)
+        for start in range(0, count, size):
+            yield Batch(*(each[start : start + size] for each in drawn))
 
 
 def segmentation_loss(logits: Tensor, target: Tensor) -> Tensor:
