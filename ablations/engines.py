@@ -123,14 +123,14 @@ def _start_worker(parent: int) -> None:
     """Make this process a worker: one thread, deaf to Ctrl-C, gone when its parent is."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_follow, args=(parent,), daemon=True).start()
-    _keep_freed_memory()
+    keep_freed_memory()
 
     import torch
 
     torch.set_num_threads(1)
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Have glibc keep large blocks for the next step: new ones cost a page fault each 4 KiB."""
     if platform.libc_ver()[0] != "glibc":
         return

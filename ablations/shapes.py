@@ -270,9 +270,11 @@ def _paint_objects(number: Tensor, size: int) -> tuple[Tensor, Tensor]:
     extent = (size * _between(drawn[..., 2], 600, 1199) * zoom // 1_000_000)[..., None]
     masks = _object_masks(_rows_from(row, size), column, extent)
 
-    shown, odd = masks.clone(), torch.arange(size, device=number.device) % 2
-    shown[:, list(_OBJECTS).index("mesh square")] *= (odd * odd[:, None]).byte()
-    return shown.amax(dim=1, keepdim=True) * 255, masks.float()
+    odd = (torch.arange(size, device=number.device) % 2).byte()
+    image = torch.zeros_like(masks[:, 0])
+    for name, mask in zip(_OBJECTS, masks.unbind(dim=1), strict=True):
+        image |= mask & odd & odd[:, None] if name == "mesh square" else mask
+    return image.unsqueeze(1) * 255, masks.float()
 
 
 def _object_masks(down: Tensor, column: Tensor, extent: Tensor) -> Tensor:

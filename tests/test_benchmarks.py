@@ -12,7 +12,7 @@ from ablations.plan import load_plan
 from ablations.results import scores
 from ablations.shapes import TASKS
 from ablations.train import find_hardware, run_cell
-from tests.benchmarks import tutorial
+from tests.benchmarks import generator, tutorial
 from unet.skips import center_crop
 
 
@@ -42,3 +42,11 @@ def test_the_tutorials_way_reaches_the_same_score(cell: Cell) -> None:
     record = run_cell(cell, find_hardware("cpu"))
     theirs = tutorial.score(tutorial.train(cell), cell)
     assert theirs == pytest.approx(scores(record)["IoU"], abs=0.02)
+
+
+def test_the_tutorials_generator_paints_the_same_objects() -> None:
+    """Images and masks to the bit, one by one or a batch at once."""
+    images, masks = generator.paint_one_by_one(generator.places(30, 96), 96)
+    batch = TASKS["objects"].sample(seed=0, split="train", index=torch.arange(30), size=96)
+    assert torch.equal(batch.image * 255, torch.from_numpy(images).float())
+    assert torch.equal(batch.target, torch.from_numpy(masks))

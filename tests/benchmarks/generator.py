@@ -1,0 +1,124 @@
+"""Images a second: the tutorial's way of painting its six objects, and ours, in turns.
+
+python -m tests.benchmarks.generator
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ablations.engines import keep_freed_memory
+from ablations.shapes import TASKS, _between, _random_bits, _whole
+
+SIDE: Final = 192
+COUNT: Final = 16
+ROUNDS: Final = 9
+
+Canvas = NDArray[np.bool_]
+Numbers = NDArray[np.int64]
+
+
+def square(canvas: Canvas, row: int, column: int, size: int) -> Canvas:
+    """With a filled square."""
+    x, y = np.mgrid[: canvas.shape[0], : canvas.shape[1]]
+    return canvas | (abs(x - row) < size // 2) & (abs(y - column) < size // 2)
+
+
+def mesh_square(canvas: Canvas, row: int, column: int, size: int) -> Canvas:
+    """With the odd pixels of a square."""
+    x, y = np.mgrid[: canvas.shape[0], : canvas.shape[1]]
+    inside = (abs(x - row) < size // 2) & (abs(y - column) < size // 2)
+    return canvas | inside & (x % 2 == 1) & (y % 2 == 1)
+
+
+def triangle(canvas: Canvas, row: int, column: int, size: int) -> Canvas:
+    """With the lower half of a square, cut along its diagonal."""
+    x, y = np.mgrid[: canvas.shape[0], : canvas.shape[1]]
+    down, right = x - row + size // 2, y - column + size // 2
+    return canvas | (down < size) & (right >= 0) & (right <= down)
+
+
+def circle(canvas: Canvas, row: int, column: int, size: int, hole: float = 0.0) -> Canvas:
+    """With a filled circle, or a ring."""
+    x, y = np.mgrid[: canvas.shape[0], : canvas.shape[1]]
+    far = np.sqrt((x - row) ** 2 + (y - column) ** 2)
+    return canvas | (far < size) & (far >= size * hole)
+
+
+def ring(canvas: Canvas, row: int, column: int, size: int) -> Canvas:
+    """With a ring."""
+    return circle(canvas, row, column, size, hole=0.7)
+
+
+def plus(canvas: Canvas, row: int, column: int, size: int) -> Canvas:
+    """With two bars of two pixels across each other."""
+    x, y = np.mgrid[: canvas.shape[0], : canvas.shape[1]]
+    down, right, half = x - row, y - column, size // 2
+    upright = (down >= -half) & (down < half) & (right >= -1) & (right < 1)
+    level = (right >= -half) & (right < half) & (down >= -1) & (down < 1)
+    return canvas | upright | level
+
+
+PAINTERS: Final[tuple[Callable[[Canvas, int, int, int], Canvas], ...]] = (
+    square, circle, triangle, ring, mesh_square, plus,
+)  # fmt: skip
+ZOOMS: Final = (80, 50, 100, 70, 100, 120)
+
+
+def places(count: int, side: int) -> Numbers:
+    """(count, 6, 3): row, column and size of each object, as our generator draws them."""
+    bits = _random_bits(0, 0, torch.arange(count), TASKS["objects"].draws)
+    drawn = _whole(bits).view(count, 6, 3)
+    middle = side * _between(drawn[..., :2], 1000, 8999) // 10000
+    size = side * _between(drawn[..., 2], 600, 1199) * torch.tensor(ZOOMS) // 1_000_000
+    return torch.cat([middle, size[..., None]], dim=-1).numpy()
+
+
+def paint_one_by_one(drawn: Numbers, side: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Images and masks as the tutorial makes them: every object on the image and on its mask."""
+    images, masks = [], []
+    for objects in drawn:
+        image = np.zeros((side, side), dtype=bool)
+        empty = np.zeros((side, side), dtype=bool)
+        parts = []
+        for painter, (row, column, size) in zip(PAINTERS, objects.tolist(), strict=True):
+            image = painter(image, row, column, size)
+            whole = square if painter is mesh_square else painter
+            parts.append(whole(empty, row, column, size))
+        images.append(np.repeat(image[None], 3, axis=0).astype(np.uint8) * 255)
+        masks.append(np.asarray(parts).astype(np.float32))
+    return np.asarray(images), np.asarray(masks)
+
+
+def main() -> None:
+    """Print the medians and their ratio, in a process like a sweep's workers."""
+    keep_freed_memory()
+    torch.set_num_threads(1)
+    drawn = places(COUNT, SIDE)
+    ways: dict[str, Callable[[], object]] = {
+        "one by one": lambda: paint_one_by_one(drawn, SIDE),
+        "a batch at once": lambda: TASKS["objects"].sample(
+            seed=0, split="train", index=torch.arange(COUNT), size=SIDE
+        ),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(ROUNDS):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            way()
+            seconds[name].append(time.perf_counter() - start)
+    plain, ours = (statistics.median(each) for each in seconds.values())
+    for name, taken in seconds.items():
+        print(f"{name:16} {COUNT / statistics.median(taken):8.0f} images/s")
+    print(f"{'ratio':16} {plain / ours:8.1f}")
+
+
+if __name__ == "__main__":
+    main()
