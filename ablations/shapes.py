@@ -25,7 +25,7 @@ class Batch(NamedTuple):
     """Images (N, channels, S, S), float32 in about [0, 1], and their targets.
 
     `target` is (N, S, S) int64 class indices where classes exclude each other, else
-    (N, classes, S, S) float32 zeros and ones.
+    (N, classes, S, S) uint8 zeros and ones.
     """
 
     image: Tensor
@@ -274,7 +274,7 @@ def _paint_objects(number: Tensor, size: int) -> tuple[Tensor, Tensor]:
     image = torch.zeros_like(masks[:, 0])
     for name, mask in zip(_OBJECTS, masks.unbind(dim=1), strict=True):
         image |= mask & odd & odd[:, None] if name == "mesh square" else mask
-    return image.unsqueeze(1) * 255, masks.float()
+    return image.unsqueeze(1) * 255, masks
 
 
 def _object_masks(down: Tensor, column: Tensor, extent: Tensor) -> Tensor:

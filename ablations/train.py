@@ -144,6 +144,7 @@ def segmentation_loss(logits: Tensor, target: Tensor) -> Tensor:
     (2 sum(p t) + 1) / (sum(p) + sum(t) + 1), with sums over the batch and all pixels.
     """
     if target.dim() == logits.dim():
+        target = target.to(logits.dtype)
         entropy = functional.binary_cross_entropy_with_logits(logits, target)
         probability = logits.sigmoid()
     else:

@@ -49,4 +49,4 @@ def test_the_tutorials_generator_paints_the_same_objects() -> None:
     images, masks = generator.paint_one_by_one(generator.places(30, 96), 96)
     batch = TASKS["objects"].sample(seed=0, split="train", index=torch.arange(30), size=96)
     assert torch.equal(batch.image * 255, torch.from_numpy(images).float())
-    assert torch.equal(batch.target, torch.from_numpy(masks))
+    assert torch.equal(batch.target.float(), torch.from_numpy(masks))
