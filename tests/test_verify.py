@@ -58,13 +58,20 @@ def only(row: dict[str, Any]) -> list[str]:
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_broken_net_is_found(name: str) -> None:
-    """By the first check that the record names; a remark is no failure."""
+    """By a check that the record names; a remark is no failure."""
     mutant, row = MUTANTS[name], KILLS[name]
     torch.manual_seed(0)
     x = Examination(mutant.factory().eval(), in_channels=mutant.in_channels, claims=mutant.claims)
     assert bool(row["failed"]) == (mutant.level == "defect")
     said, status = (row["failed"], "fail") if row["failed"] else (row["warned"], "warn")
-    assert status in {result.status for result in run_check(said[0], x)}
+    # The first of them does, but for nets that draw at random: other numbers are drawn here.
+    assert any(status in {result.status for result in run_check(check, x)} for check in said)
+
+
+def test_a_net_that_draws_at_random_is_judged_alike_each_time() -> None:
+    """What is said of it depends on no net that was examined before it."""
+    net = MUTANTS["lightning_random_shift"].factory().eval()
+    assert verify(net) == verify(net)
 
 
 def test_the_record_is_of_this_zoo() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import math
+import random
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -58,11 +58,12 @@ def seeded() -> Iterator[None]:
     compiler = "torch._dynamo" in sys.modules
     eager = torch.compiler.set_stance("force_eager") if compiler else nullcontext()
     with eager, torch.random.fork_rng(devices=[]):
-        torch.manual_seed(next(SEEDS))
+        torch.manual_seed(SEEDS.getrandbits(32))
         yield
 
 
-SEEDS: Final = itertools.count()
+SEEDS: Final = random.Random()
+"""Seeds of the runs; begun anew with every net: what is said of one depends on no other."""
 
 
 class WithoutImageStatistics(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's

@@ -51,7 +51,7 @@ def evaluation_repeats(x: Examination) -> Iterator[Finding]:
         return
     gaps = [difference(found.first.output, run.output) for run in (found.again, found.later)]
     if max(gaps) > x.witness.equal:
-        drawn = not x.repeats and random_operations(x)
+        drawn = not x.repeats and x.random_operations
         cause = "at random" if drawn else "after another image"
         yield fail(
             f"the same image gets other logits when it is given again ({cause}): they differ by "
@@ -60,12 +60,6 @@ def evaluation_repeats(x: Examination) -> Iterator[Finding]:
         )
     elif found.changed:
         yield fail(f"evaluation changes the buffer {found.changed[0]}", buffers=found.changed)
-
-
-def random_operations(x: Examination) -> list[str]:
-    """Operations in the trace that draw random numbers."""
-    names = ("bernoulli", "rand", "native_dropout", "normal", "uniform")
-    return [s.operation for s in x.anatomy.trace.steps if s.operation.startswith(names)]
 
 
 def left_behind(x: Examination) -> Iterator[tuple[str, str]]:
