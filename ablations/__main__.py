@@ -16,14 +16,14 @@ import typer
 from rich.console import Console
 
 from ablations.committed import rebuild
-from ablations.engines import Workers, usable_cores
+from ablations.engines import Workers
+from ablations.hardware import usable_cores
 from ablations.plan import load_plan, shipped_plans
 from ablations.progress import Watcher
 from ablations.report import write_report
 from ablations.results import Results
 from ablations.store import Store, export
 from ablations.sweep import STORE, run_plan, tally
-from unet import algebra
 from unet.refusal import refusals_shown
 
 INTERRUPTED = 130
@@ -46,13 +46,7 @@ def plan(name: PlanName, as_json: Json = False) -> None:
     """Show what a plan would run, without running it."""
     chosen = load_plan(name)
     variants = [chosen.cell(values, seed=0) for values in chosen.variants()]
-    # A backward pass computes two products of the forward pass's size.
-    training_macs = chosen.seeds * sum(
-        3
-        * algebra.cost(cell.spec, cell.task.size, cell.task.size).macs
-        * (cell.training.steps * cell.training.batch)
-        for cell in variants
-    )
+    training_macs = chosen.seeds * sum(cell.training_macs for cell in variants)
     cells = chosen.seeds * len(variants)
     summary = {
         "plan": chosen.name,

@@ -12,6 +12,7 @@ from typing import Any, Final, Self, final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ablations.shapes import TASKS
+from unet.algebra import cost
 from unet.refusal import Refusal, require_choice
 from unet.spec import PAPER, UNetSpec, spec_with
 
@@ -66,7 +67,16 @@ class Cell:
         Spec fields at their defaults are left out, so that a field which a later version
         adds does not change the keys of cells that do not use it.
         """
-        content = {
+        return _digest({**self._content, "seed": self.seed})
+
+    @cached_property
+    def variant(self) -> str:
+        """The key of everything but the seed."""
+        return _digest(self._content)
+
+    @property
+    def _content(self) -> dict[str, object]:
+        return {
             "spec": {
                 name: value
                 for name, value in asdict(self.spec).items()
@@ -74,10 +84,13 @@ class Cell:
             },
             "task": self.task.model_dump(exclude_defaults=True),
             "training": self.training.model_dump(exclude_defaults=True),
-            "seed": self.seed,
         }
-        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    @property
+    def training_macs(self) -> int:
+        """Multiply-adds of the run: a backward pass computes two products of the forward's size."""
+        macs = cost(self.spec, self.task.size, self.task.size).macs
+        return 3 * macs * self.training.steps * self.training.batch
 
     def value(self, axis: str) -> object:
         """The value of an axis: `padding`, `training.steps`, ..."""
@@ -110,3 +123,8 @@ class Cell:
         except (KeyError, TypeError, ValueError) as problem:
             said = problem.errors()[0]["msg"] if isinstance(problem, ValidationError) else problem
             raise Refusal(f"a record's cell is malformed: {said}") from None
+
+
+def _digest(content: Mapping[str, object]) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -13,23 +13,21 @@ from collections.abc import Generator, Iterable, Iterator
 from concurrent import futures
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
-from pebble import ProcessPool
+from pebble import ProcessExpired, ProcessPool
 
 from ablations.cell import Cell
+from ablations.hardware import Group, Hardware, find_hardware, groups
 from ablations.store import Record
 from unet.refusal import Refusal
 
+if TYPE_CHECKING:
+    from ablations.train import Trainer
+
 PARENT_CHECK_SECONDS: Final = 1.0
-
-
-def usable_cores() -> int:
-    """The processors that this process may use: a container may have fewer than the machine."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1  # macOS and Windows have no affinity to ask for
 
 
 @final
@@ -47,7 +45,8 @@ class Workers:
     """`count` processes of one torch thread each, on `device` ("auto", "cpu" or "cuda").
 
     One thread in each of several processes beats several threads in one for nets of this
-    size, and a process that dies takes no other cell with it.
+    size, and a process that dies takes no other cell with it. On a GPU they share the device,
+    and each trains several seeds of a variant at once.
     """
 
     count: int
@@ -56,47 +55,81 @@ class Workers:
     def run(self, cells: Iterable[Cell]) -> Generator[Record | Crashed]:
         """What becomes of each cell, as they end. Closing the iterator stops the workers.
 
-        Raises `Refusal` for the device "cuda" where there is none.
+        Cells that failed together are tried once more, each alone on the device: what does not
+        fit beside others may fit then, and one cell takes no other with it. Raises `Refusal`
+        for the device "cuda" where there is none.
         """
-        if self.device == "cuda":
-            _require_gpu()
-        waiting = iter(cells)
-        running: dict[futures.Future[Record], Cell] = {}
-        with _interrupts_held():
-            pool = ProcessPool(
-                max_workers=self.count,
-                initializer=_start_worker,
-                initargs=(os.getpid(),),
-                # Forking a process that has threads, as torch's has, can deadlock.
-                context=multiprocessing.get_context("spawn"),
-            )
-            # Asking whether it is active starts the pool's threads, which must be in here.
-            started = pool.active
-        assert started, "a new pool is active"
-        try:
-            while True:
-                # One cell ahead for each worker keeps all of them busy and memory bounded.
-                for cell in islice(waiting, 2 * self.count - len(running)):
-                    running[pool.schedule(_run, args=(cell, self.device))] = cell
-                if not running:
-                    break
-                done, _ = futures.wait(running, return_when=futures.FIRST_COMPLETED)
-                for future in done:
-                    yield _outcome(future, running.pop(future))
-        except BaseException:
-            pool.stop()  # type: ignore[no-untyped-call]  # pebble leaves it untyped
-            raise
-        else:
-            pool.close()  # type: ignore[no-untyped-call]
-        finally:
-            pool.join()
+        alone: list[Group] = []
+        with _started(self.count) as pool:
+            hardware = _find_hardware(pool, self.device)
+            waiting = groups(cells, hardware, self.count)
+            # One group ahead for each worker keeps all of them busy and memory bounded.
+            for group, result in _results(pool, self.device, waiting, 2 * self.count):
+                if hardware.device == "cuda" and isinstance(result, str):
+                    alone += [(cell,) for cell in group]
+                else:
+                    yield from _outcomes(group, result)
+        if alone:
+            with _started(1) as pool:
+                for group, result in _results(pool, self.device, iter(alone), 1):
+                    yield from _outcomes(group, result)
 
 
-def _outcome(future: futures.Future[Record], cell: Cell) -> Record | Crashed:
-    problem = future.exception()
-    if problem is None:
-        return future.result()
-    return Crashed(cell, f"{type(problem).__name__}: {problem}".split("\n", maxsplit=1)[0])
+def _find_hardware(pool: ProcessPool, device: str) -> Hardware:
+    """What a worker finds; to look for it here would take the import of torch."""
+    try:
+        return pool.schedule(find_hardware, args=(device,)).result()
+    except (ProcessExpired, ImportError, OSError) as problem:
+        raise Refusal(f"no worker could be started: {_in_one_line(problem)}") from None
+
+
+def _results(
+    pool: ProcessPool, device: str, waiting: Iterator[Group], most: int
+) -> Iterator[tuple[Group, list[Record] | str]]:
+    """Each group's records, or why there are none, as they end; at most so many are under way."""
+    running: dict[futures.Future[list[Record]], Group] = {}
+    while True:
+        for group in islice(waiting, most - len(running)):
+            running[pool.schedule(_run, args=(group, device))] = group
+        if not running:
+            return
+        done, _ = futures.wait(running, return_when=futures.FIRST_COMPLETED)
+        for future in done:
+            problem = future.exception()
+            yield running.pop(future), _in_one_line(problem) if problem else future.result()
+
+
+@contextmanager
+def _started(workers: int) -> Iterator[ProcessPool]:
+    """A pool of worker processes; leaving by an exception stops them."""
+    with _interrupts_held():
+        pool = ProcessPool(
+            max_workers=workers,
+            initializer=_start_worker,
+            initargs=(os.getpid(),),
+            # Forking a process that has threads, as torch's has, can deadlock.
+            context=multiprocessing.get_context("spawn"),
+        )
+        # Asking whether it is active starts the pool's threads, which must be in here.
+        started = pool.active
+    assert started, "a new pool is active"
+    try:
+        yield pool
+    except BaseException:
+        pool.stop()  # type: ignore[no-untyped-call]  # pebble leaves it untyped
+        raise
+    else:
+        pool.close()  # type: ignore[no-untyped-call]
+    finally:
+        pool.join()
+
+
+def _outcomes(group: Group, result: list[Record] | str) -> Iterable[Record | Crashed]:
+    return [Crashed(cell, result) for cell in group] if isinstance(result, str) else result
+
+
+def _in_one_line(problem: BaseException) -> str:
+    return f"{type(problem).__name__}: {problem}".split("\n", maxsplit=1)[0]
 
 
 @contextmanager
@@ -110,13 +143,6 @@ def _interrupts_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _require_gpu() -> None:
-    import torch
-
-    if not torch.cuda.is_available():
-        raise Refusal("device 'cuda': torch finds no GPU on this machine; use 'cpu' or 'auto'")
 
 
 def _start_worker(parent: int) -> None:
@@ -150,7 +176,12 @@ def _follow(parent: int) -> None:
     os._exit(1)
 
 
-def _run(cell: Cell, device: str) -> Record:
-    from ablations.train import find_hardware, run_cell
+def _run(cells: Group, device: str) -> list[Record]:
+    return _trainer(device).run(cells)
 
-    return run_cell(cell, find_hardware(device))
+
+@cache
+def _trainer(device: str) -> Trainer:
+    from ablations.train import Trainer
+
+    return Trainer(find_hardware(device))

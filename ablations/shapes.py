@@ -15,10 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SPLITS: Final[Mapping[str, int]] = {"train": 0, "test": 1}
-"""Independent streams of images.
-
-Each begins at its own place in one cycle of 2^32, so two streams of n images share one of them
-with a probability of about 2n / 2^32."""
+"""Independent streams of images."""
 
 
 class Batch(NamedTuple):
@@ -62,7 +59,8 @@ class Task:
         """
         number = _whole(_random_bits(seed, SPLITS[split], index, self.draws))
         image, target = self.paint(number, size)
-        image = image.float() / 255
+        # Products round alike on every device; quotients do not.
+        image = image.float().mul_(1 / 255)
         if noise:
             image = image + _grey_noise(seed, SPLITS[split], index, size).mul_(noise)
         return Batch(image.expand(-1, self.in_channels, -1, -1), target)
@@ -87,14 +85,26 @@ def _mix(x: Tensor) -> Tensor:
     return x
 
 
+_GOLDEN: Final = 0x9E3779B1 - 2**32
+"""2^32 over the golden ratio: an odd number whose multiples lie far apart."""
+
+
 def _random_bits(seed: int, stream: int, index: Tensor, count: int) -> Tensor:
-    """(N, count) independent numbers of 32 bits, as int32, one row for each sample."""
+    """(N, count) independent numbers of 32 bits, as int32, one row for each sample.
+
+    A row has a state of 64 bits, so that two samples of any streams hardly ever share one.
+    """
     import torch
 
-    start = torch.tensor(seed, dtype=torch.int64, device=index.device).to(torch.int32)
-    row = _mix(_mix(_mix(start) ^ stream) + index.to(torch.int32))[:, None]
+    def number(value: int) -> Tensor:
+        return torch.tensor(value, dtype=torch.int64, device=index.device).to(torch.int32)
+
+    stem = _mix(_mix(number(seed)) ^ stream)
+    place = index.to(torch.int32)
+    low = _mix(place + stem)[:, None]
+    high = _mix(place * _GOLDEN + _mix(~stem))[:, None]
     column = torch.arange(count, dtype=torch.int32, device=index.device)
-    return _mix(_mix(row ^ column).add_(row))
+    return _mix(_mix(low ^ column).add_(high))
 
 
 def _whole(bits: Tensor) -> Tensor:
@@ -119,7 +129,7 @@ def _grey_noise(seed: int, stream: int, index: Tensor, size: int) -> Tensor:
     # Two bytes at a time, each with room for its carry.
     pairs = (bits & 0x00FF00FF).add_((bits >> 8).bitwise_and_(0x00FF00FF))
     total = (pairs & 0xFFFF).add_(pairs >> 16)
-    noise = (total.float() - _NOISE_MEAN).div_(_NOISE_DEVIATION)
+    noise = (total.float() - _NOISE_MEAN).mul_(1 / _NOISE_DEVIATION)
     return noise.view(-1, 1, size, size)
 
 

@@ -10,9 +10,10 @@ import torch
 from hypothesis import HealthCheck, Phase, settings
 
 from ablations.cell import Cell
+from ablations.hardware import find_hardware
 from ablations.plan import Plan, read_plan
 from ablations.store import Record
-from ablations.train import find_hardware, run_cell
+from ablations.train import Trainer
 
 ROOT = Path(__file__).parent.parent
 
@@ -71,4 +72,4 @@ def tiny_records(tiny: Plan) -> list[Record]:
 
 def train(cell: Cell) -> Record:
     """Train `cell` here, on the CPU."""
-    return run_cell(cell, find_hardware("cpu"))
+    return Trainer(find_hardware("cpu")).run([cell])[0]

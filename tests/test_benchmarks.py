@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from ablations.cell import Cell
+from ablations.hardware import find_hardware
 from ablations.plan import load_plan
 from ablations.results import scores
 from ablations.shapes import TASKS
-from ablations.train import find_hardware, run_cell
+from ablations.train import Trainer
 from tests.benchmarks import generator, tutorial
 from unet.skips import center_crop
 
@@ -39,7 +40,7 @@ def test_the_tutorials_way_sees_the_same_images(cell: Cell, split: str) -> None:
 
 def test_the_tutorials_way_reaches_the_same_score(cell: Cell) -> None:
     """Same net, same start, same order, same schedule: the same IoU but for rounding."""
-    record = run_cell(cell, find_hardware("cpu"))
+    record = Trainer(find_hardware("cpu")).run([cell])[0]
     theirs = tutorial.score(tutorial.train(cell), cell)
     assert theirs == pytest.approx(scores(record)["IoU"], abs=0.02)
 

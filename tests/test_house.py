@@ -90,17 +90,27 @@ MAP = {
     "ablations.statistics": set(),
     "ablations.files": {"unet.refusal"},
     "ablations.tables": set(),
-    "ablations.cell": {"unet.refusal", "unet.spec", "ablations.shapes"},
+    "ablations.cell": {"unet.refusal", "unet.spec", "unet.algebra", "ablations.shapes"},
     "ablations.plan": {
         "unet.refusal", "unet.spec", "unet.algebra", "ablations.shapes", "ablations.cell",
     },
     "ablations.store": {"unet.refusal", "ablations.files", "ablations.cell", "ablations.plan"},
+    "ablations.hardware": {"unet.refusal", "unet.algebra", "unet.memory", "ablations.cell"},
+    "ablations.learner": {
+        "unet.inits", "unet.skips", "unet.model",
+        "ablations.shapes", "ablations.cell", "ablations.hardware",
+    },
+    "ablations.scoring": {
+        "unet.model", "ablations.shapes", "ablations.cell", "ablations.store",
+        "ablations.hardware", "ablations.learner",
+    },
     "ablations.train": {
-        "unet.inits", "unet.skips", "unet.algebra", "unet.model",
-        "ablations.shapes", "ablations.cell", "ablations.store",
+        "unet.algebra", "ablations.cell", "ablations.store", "ablations.hardware",
+        "ablations.learner", "ablations.scoring",
     },
     "ablations.engines": {
-        "unet.refusal", "ablations.cell", "ablations.store", "ablations.train",
+        "unet.refusal", "ablations.cell", "ablations.store", "ablations.hardware",
+        "ablations.train",
     },
     "ablations.sweep": {
         "ablations.cell", "ablations.plan", "ablations.store", "ablations.engines",
@@ -133,8 +143,8 @@ MAP = {
         "ablations.report", "ablations.architecture", "ablations.costs",
     },
     "ablations.__main__": {
-        "unet.refusal", "unet.algebra",
-        "ablations.committed", "ablations.engines", "ablations.plan",
+        "unet.refusal",
+        "ablations.committed", "ablations.engines", "ablations.hardware", "ablations.plan",
         "ablations.progress", "ablations.report", "ablations.results", "ablations.store",
         "ablations.sweep",
     },
@@ -143,7 +153,7 @@ MAP = {
 WITH_TORCH = {
     "unet.model", "unet.tracing", "unet.anatomy", "unet.running", "unet.arguments",
     "unet.examination", "unet.inference",
-    "unet.verify", "unet.testing", "ablations.train",
+    "unet.verify", "unet.testing", "ablations.learner", "ablations.scoring", "ablations.train",
 }  # fmt: skip
 
 NEVER_TORCH = [

@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
-from ablations import engines
-from ablations.cell import Cell
+from ablations import engines, hardware
 from ablations.engines import Crashed, Workers
+from ablations.hardware import Group, Hardware, find_hardware
 from ablations.plan import Plan, read_plan
 from ablations.store import Record, Store
 from ablations.sweep import STORE, missing_cells, run_missing, run_plan, tally
@@ -64,22 +65,47 @@ def test_a_dying_worker_takes_only_its_own_cell(
         assert {cell.key for cell in missing_cells(store)} == set(crashed)
 
 
-def fail_twice(cell: Cell, device: str) -> Record:
+def fail_twice(cells: Group, device: str) -> list[Record]:
     """In a worker: seed 0 dies with one skip and raises with the other."""
+    (cell,) = cells
     if cell.seed == 0 and cell.spec.skip == "concat":
         os.kill(os.getpid(), signal.SIGKILL)
     if cell.seed == 0:
         raise RuntimeError("no luck\nand more")
-    from ablations.train import find_hardware, run_cell
+    from ablations.train import Trainer
 
-    return run_cell(cell, find_hardware(device))
+    return Trainer(find_hardware(device)).run(cells)
 
 
-def test_a_missing_gpu_is_refused_before_anything_runs(
-    tmp_path: Path, tiny: Plan, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def fail_together(cells: Group, _device: str) -> list[Record]:
+    """In a worker on what is said to be a GPU: two seeds do not fit, nor one of `none` alone."""
+    from ablations.train import Trainer
+
+    if len(cells) > 1 or cells[0].spec.skip == "none":
+        raise MemoryError("CUDA out of memory")
+    return Trainer(find_hardware("cpu")).run(cells)
+
+
+def test_what_does_not_fit_is_tried_alone(tiny: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seeds that failed side by side are run one by one, and what fails then has failed."""
+    monkeypatch.setattr(engines, "_run", fail_together)
+    monkeypatch.setattr(engines, "find_hardware", pretend_gpu)
+    outcomes = list(Workers(2, "cuda").run(tiny.cells()))
+    trained = [o.parsed_cell() for o in outcomes if isinstance(o, Record)]
+    crashed = [o for o in outcomes if isinstance(o, Crashed)]
+    assert sorted((cell.spec.skip, cell.seed) for cell in trained) == [("concat", 0), ("concat", 1)]
+    assert [o.reason for o in crashed] == ["MemoryError: CUDA out of memory"] * 2
+    assert {o.cell.spec.skip for o in crashed} == {"none"}
+
+
+def pretend_gpu(device: str) -> Hardware:
+    """In a worker: a GPU of 80 GB."""
+    return Hardware(device, "a GPU", "bfloat16", 80 * 10**9)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_missing_gpu_is_refused_before_anything_runs(tmp_path: Path, tiny: Plan) -> None:
     """One line, not a crash for each cell."""
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(Refusal, match="torch finds no GPU on this machine; use 'cpu' or 'auto'"):
         run_plan(tiny, tmp_path, Workers(1, "cuda"), hand_on)
 
@@ -99,7 +125,7 @@ def test_workers_are_followed_by_their_parent(monkeypatch: pytest.MonkeyPatch) -
 def test_cores_are_counted_where_affinity_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     """MacOS and Windows cannot say which cores a process may use."""
     monkeypatch.delattr(engines.os, "sched_getaffinity", raising=False)
-    assert engines.usable_cores() == os.cpu_count()
+    assert hardware.usable_cores() == os.cpu_count()
 
 
 LONGER = TINY.replace("steps = 3", "steps = 40").replace("seeds = 2", "seeds = 4")

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from ablations import train as training
+from ablations import learner
 from ablations.cell import Cell
+from ablations.hardware import Hardware, find_hardware, groups, side_by_side
+from ablations.learner import (
+    Learner,
+    learning_rates,
+    one_hot,
+    pair_weights,
+    segmentation_loss,
+    window_logits,
+)
 from ablations.plan import Plan, read_plan
 from ablations.shapes import TASKS
 from ablations.store import Record
-from ablations.train import find_hardware, pair_weights, segmentation_loss
+from ablations.train import Trainer
 from tests.conftest import TINY, train
 from unet import UNet, UNetSpec, algebra
 from unet.model import convolutions
@@ -128,16 +138,16 @@ def test_every_variant_sees_and_is_scored_on_the_same_pixels() -> None:
     plan = read_plan(TINY.replace("depth = 1", 'depth = 1\npadding = "zeros"'), name="p", file="f")
     cell = dataclasses.replace(next(plan.cells()), spec=spec)
     net, image = UNet(spec).eval(), torch.rand(1, 1, 36, 36)
-    logits = training._window_logits(net, image, cell, hardware)
+    logits = window_logits(net, image, cell, hardware)
     assert torch.equal(logits, net(image)[..., 8:28, 8:28])
 
 
 def test_the_loss_is_what_it_says() -> None:
     """A confident right answer costs nothing; both kinds of target agree on two classes."""
     label = torch.tensor([[[0, 1], [1, 2]]])
-    right = 50.0 * training._one_hot(label, 3)
+    right = 50.0 * one_hot(label, 3)
     assert segmentation_loss(right, label) == pytest.approx(0, abs=1e-6)
-    masks = training._one_hot(label, 3).float()
+    masks = one_hot(label, 3).float()
     assert segmentation_loss(100 * (masks - 0.5), masks) == pytest.approx(0, abs=1e-6)
     even = segmentation_loss(torch.zeros(1, 3, 2, 2), label)
     dice = np.mean([(2 * n / 3 + 1) / (4 / 3 + n + 1) for n in (1, 2, 1)])
@@ -148,26 +158,83 @@ def test_hardware_is_found_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """bfloat16 only where the chip computes in it; a GPU where there is one."""
     find = find_hardware.__wrapped__
     for flags, precision in (
-        ({"avx512_bf16": True, "cpu_name": "chip"}, torch.bfloat16),
-        ({"amx_bf16": True}, torch.bfloat16),
-        ({}, torch.float32),
+        ({"avx512_bf16": True, "cpu_name": "chip"}, "bfloat16"),
+        ({"amx_bf16": True}, "bfloat16"),
+        ({}, "float32"),
     ):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda flags=flags: flags)
-        hardware = find("cpu")
-        assert hardware.precision is precision
-        assert hardware.name
+        assert find("cpu").precision == precision
+        assert find("cpu").name
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "GPU")
+    gpu = SimpleNamespace(name="GPU", total_memory=8)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: gpu)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
-    assert find("auto") == (torch.device("cuda"), "GPU", torch.bfloat16)
+    assert find("auto") == Hardware("cuda", "GPU", "bfloat16", 8)
 
 
 def test_bfloat16_trains_too(tiny: Plan) -> None:
     """The precision of newer chips, here possibly emulated, changes nothing but rounding."""
-    hardware = find_hardware("cpu")._replace(precision=torch.bfloat16)
-    record = training.run_cell(next(tiny.cells()), hardware)
+    hardware = find_hardware("cpu")._replace(precision="bfloat16")
+    (record,) = Trainer(hardware).run([next(tiny.cells())])
     assert record.environment["precision"] == "bfloat16"
     assert record.outcome == "done"
+
+
+def test_seeds_trained_side_by_side_are_trained_as_if_alone(
+    tiny: Plan, tiny_records: list[Record]
+) -> None:
+    """To the bit, whatever the trainer has done before."""
+    trainer, alone = Trainer(find_hardware("cpu")), {r.key: r for r in tiny_records}
+    for cells in groups(tiny.cells(), GPU, sharers=1):
+        assert {cell.seed for cell in cells} == {0, 1}
+        for together in (cells, cells[::-1]):
+            for record in trainer.run(together):
+                assert record.counts == alone[record.key].counts
+                assert record.losses == alone[record.key].losses
+                assert (record.example is None) == (alone[record.key].example is None)
+
+
+def test_a_gpu_takes_as_many_seeds_as_fit(tiny: Plan) -> None:
+    """In groups of one size; nets with dropout, and nets that fill the memory, alone."""
+    cell = next(tiny.cells())
+    many = [dataclasses.replace(cell, seed=seed) for seed in range(10)]
+    assert [len(group) for group in groups(many, GPU, sharers=1)] == [5, 5]
+    assert [cell.seed for group in groups(many, GPU, sharers=1) for cell in group] == [*range(10)]
+    assert [len(group) for group in groups(many, find_hardware("cpu"), sharers=1)] == [1] * 10
+    assert side_by_side(cell, 1) == 1
+    paper = dataclasses.replace(cell, spec=UNetSpec(in_channels=1, num_classes=5))
+    assert side_by_side(paper, GPU.memory) == 1
+
+
+GPU = Hardware("cuda", "a GPU", "bfloat16", memory=80 * 10**9)
+
+
+def test_images_are_drawn_a_few_steps_at_a_time(
+    tiny: Plan, tiny_records: list[Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How many makes no difference, nor that the last ones are fewer."""
+    for steps in (1, 2):
+        pixels = steps * 2 * 36**2
+        monkeypatch.setitem(learner.DRAWN_TOGETHER, "cpu", pixels)
+        cell = next(tiny.cells())
+        assert Learner(cell, find_hardware("cpu")).drawn_together == steps
+        assert train(cell).losses == tiny_records[0].losses
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 10, 101])
+def test_learning_rates_are_torchs_one_cycle(tiny: Plan, steps: int) -> None:
+    """A second account of the same curve."""
+    settings = next(tiny.cells()).training.model_copy(update={"steps": steps})
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=settings.learning_rate, total_steps=max(steps, 2)
+    )
+    theirs = []
+    for _ in range(steps):
+        theirs.append(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+    assert list(learning_rates(settings)) == pytest.approx(theirs)
 
 
 def test_cells_are_made_of_plain_data(tiny: Plan) -> None:

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from ablations.cell import Cell
+from ablations.learner import pair_weights, segmentation_loss
 from ablations.plan import load_plan
 from ablations.shapes import SPLITS, TASKS, _grey_noise, _random_bits, _whole
-from ablations.train import pair_weights, segmentation_loss
 from unet import UNet
 
 Pixels = NDArray[np.bool_]
@@ -82,7 +82,7 @@ class Shapes(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         stream = SPLITS[self.split]
         bits = _random_bits(self.cell.seed, stream, index, TASKS["labels"].draws)
         image, label = paint(_whole(bits)[0].tolist(), task.size)
-        grey = torch.from_numpy(image).float() / 255
+        grey = torch.from_numpy(image).float() * (1 / 255)
         grey = grey + task.noise * _grey_noise(self.cell.seed, stream, index, task.size)[0, 0]
         edge = (task.size - task.scored) // 2
         window = label[edge : edge + task.scored, edge : edge + task.scored]
@@ -103,7 +103,10 @@ def train(cell: Cell) -> UNet:
     images = Shapes(cell, "train", settings.steps * settings.batch)
     optimizer = torch.optim.Adam(net.parameters(), lr=settings.learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=settings.learning_rate, total_steps=settings.steps
+        optimizer,
+        max_lr=settings.learning_rate,
+        total_steps=settings.steps,
+        cycle_momentum=False,
     )
     net.train()
     total = 0.0
