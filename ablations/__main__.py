@@ -15,16 +15,19 @@ if __name__ == "__main__":
 import typer
 from rich.console import Console
 
+from ablations.bench import measure
 from ablations.committed import rebuild
 from ablations.engines import Workers
+from ablations.files import replace_file
 from ablations.hardware import usable_cores
+from ablations.performance import BENCHMARKS, performance_files, read_measurements
 from ablations.plan import load_plan, shipped_plans
 from ablations.progress import Watcher
 from ablations.report import write_report
 from ablations.results import Results
 from ablations.store import Store, export
 from ablations.sweep import STORE, run_plan, tally
-from unet.refusal import refusals_shown
+from unet.refusal import refusals_shown, require_choice
 
 INTERRUPTED = 130
 """The exit code that shells give to a command that Ctrl-C ended."""
@@ -163,6 +166,28 @@ def export_records(
     with Store.open(folder / STORE) as store:
         count = export(store, to)
     print(json.dumps({"records": count, "file": str(to)}) if as_json else f"{count} records: {to}")
+
+
+@app.command()
+def bench(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[BENCHMARK]...", help=f"Of {', '.join(BENCHMARKS)}; all if none is named."
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where record and tables go.")] = Path(
+        "reports"
+    ),
+) -> None:
+    """Measure this machine's speed, in a checkout: about twenty minutes with nothing beside."""
+    for name in names or ():
+        require_choice("benchmark", name, BENCHMARKS)
+    record = measure(out, names or list(BENCHMARKS), Console(stderr=True).print)
+    files = performance_files(read_measurements(record))
+    for name, content in files.items():
+        replace_file(out / name, content)
+    print("\n".join(map(str, (record, *(out / name for name in files)))))
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from ablations.conformance import conformance_files, read_conformance
 from ablations.costs import cost_files, counter_files
 from ablations.files import replace_file
 from ablations.kills import kill_files, read_kills, read_others
+from ablations.performance import performance_files, read_measurements
 from ablations.report import render
 from ablations.results import Results
 from ablations.store import read_export
@@ -23,6 +24,8 @@ def committed_files(folder: Path) -> dict[str, bytes]:
         files |= kill_files(read_kills(rows), read_others(others))
     if (records / "conformance.json").exists():
         files |= conformance_files(read_conformance(records / "conformance.json"))
+    if (records / "performance.json").exists():
+        files |= performance_files(read_measurements(records / "performance.json"))
     for path in sorted(records.glob("*.jsonl")):
         plan, run = read_export(path)
         files |= render(Results.of(plan, run))

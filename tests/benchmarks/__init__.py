@@ -1,1 +1,1 @@
-"""Measurements; none of them is a test."""
+"""Measurements, each to be run by itself or by `ablations bench`; none of them is a test."""

@@ -1,12 +1,11 @@
-"""Images a second: the tutorial's way of painting its six objects, and ours, in turns.
+"""How fast the six objects are painted: the tutorial's way and ours, in turns.
 
 python -m tests.benchmarks.generator
 """
 
 from __future__ import annotations
 
-import statistics
-import time
+import importlib.util
 from collections.abc import Callable
 from typing import Final
 
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from ablations.engines import keep_freed_memory
 from ablations.shapes import TASKS, _between, _random_bits, _whole
+from tests.benchmarks.timing import in_turns, tell
 
 SIDE: Final = 192
 COUNT: Final = 16
@@ -98,26 +98,32 @@ def paint_one_by_one(drawn: Numbers, side: int) -> tuple[NDArray[np.uint8], NDAr
 
 
 def main() -> None:
-    """Print the medians and their ratio, in a process like a sweep's workers."""
+    """Tell how many times as fast ours is, in a process like a sweep's workers."""
     keep_freed_memory()
     torch.set_num_threads(1)
     drawn = places(COUNT, SIDE)
-    ways: dict[str, Callable[[], object]] = {
-        "one by one": lambda: paint_one_by_one(drawn, SIDE),
-        "a batch at once": lambda: TASKS["objects"].sample(
-            seed=0, split="train", index=torch.arange(COUNT), size=SIDE
-        ),
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(ROUNDS):
-        for name, way in ways.items():
-            start = time.perf_counter()
-            way()
-            seconds[name].append(time.perf_counter() - start)
-    plain, ours = (statistics.median(each) for each in seconds.values())
-    for name, taken in seconds.items():
-        print(f"{name:16} {COUNT / statistics.median(taken):8.0f} images/s")
-    print(f"{'ratio':16} {plain / ours:8.1f}")
+
+    def ours() -> object:
+        return TASKS["objects"].sample(seed=0, split="train", index=torch.arange(COUNT), size=SIDE)
+
+    pairs = in_turns(ours, lambda: paint_one_by_one(drawn, SIDE), ROUNDS)
+    tell("speedup", f"{COUNT} images of six objects with their masks", "the tutorial's way", pairs)
+    if importlib.util.find_spec("skimage") is not None:
+        from skimage.draw import random_shapes
+
+        def theirs() -> None:
+            for number in range(COUNT):
+                random_shapes(
+                    (SIDE, SIDE), max_shapes=6, min_shapes=6, min_size=8, max_size=40,
+                    allow_overlap=True, rng=number,
+                )  # fmt: skip
+
+        tell(
+            "speedup",
+            f"{COUNT} images of six objects with their masks",
+            "scikit-image's random_shapes, with boxes for masks",
+            in_turns(ours, theirs, ROUNDS),
+        )
 
 
 if __name__ == "__main__":

@@ -13,11 +13,14 @@ import itertools
 import json
 import sys
 import time
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader, Dataset
 
 from ablations.cell import Cell
@@ -95,12 +98,17 @@ def middle(logits: torch.Tensor, scored: int) -> torch.Tensor:
     return logits[:, :, edge : edge + scored, edge : edge + scored]
 
 
-def train(cell: Cell) -> UNet:
-    """Adam with a one-cycle learning rate, and the loss looked at in every step."""
+def start(cell: Cell) -> UNet:
+    """The net with its starting weights."""
     torch.manual_seed(cell.seed)
-    net, settings = UNet(cell.spec), cell.training
+    net = UNet(cell.spec)
     pair_weights(net, cell.seed)
-    images = Shapes(cell, "train", settings.steps * settings.batch)
+    return net
+
+
+def optimizer_of(net: UNet, cell: Cell) -> tuple[Optimizer, LRScheduler]:
+    """Adam with a one-cycle learning rate."""
+    settings = cell.training
     optimizer = torch.optim.Adam(net.parameters(), lr=settings.learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer,
@@ -108,6 +116,14 @@ def train(cell: Cell) -> UNet:
         total_steps=settings.steps,
         cycle_momentum=False,
     )
+    return optimizer, schedule
+
+
+def train(cell: Cell) -> UNet:
+    """Every step as it is usually written, with a look at the loss."""
+    net, settings = start(cell), cell.training
+    images = Shapes(cell, "train", settings.steps * settings.batch)
+    optimizer, schedule = optimizer_of(net, cell)
     net.train()
     total = 0.0
     for image, label in DataLoader(images, batch_size=settings.batch):
@@ -138,13 +154,13 @@ def score(net: UNet, cell: Cell) -> float:
 CLASSES: Final = len(TASKS["labels"].classes)
 
 
-def main() -> None:
+def main(train: Callable[[Cell], UNet] = train) -> None:
     """Train the cells, and print the IoU and the seconds of each as a line of JSON."""
     plan = load_plan(sys.argv[1])
     for cell in itertools.islice(plan.cells(), int(sys.argv[2])):
-        start = time.perf_counter()
+        began = time.perf_counter()
         iou = score(train(cell), cell)
-        seconds = time.perf_counter() - start
+        seconds = time.perf_counter() - began
         print(json.dumps({"key": cell.key, "iou": iou, "seconds": seconds}), flush=True)
 
 

@@ -1,0 +1,112 @@
+"""Multiply-adds a second in training, against the fastest convolution of this machine.
+
+python -m tests.benchmarks.ceiling
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import torch
+from torch.nn import functional
+
+from ablations.cell import Cell, TaskSettings, Training
+from ablations.engines import keep_freed_memory
+from ablations.hardware import Hardware, find_hardware
+from ablations.learner import Learner
+from tests.benchmarks.timing import in_turns, seconds_of, tell
+from unet import UNetSpec
+
+ROUNDS: Final = 7
+STEPS: Final = 4
+CLASSES: Final = 5
+
+CONVOLUTIONS: Final = ((64, 64), (128, 48), (256, 32), (512, 16))
+"""Channels and sides to look for the fastest 3x3 convolution in."""
+
+CELLS: Final = {
+    "quick's net (base 16, depth 2), 88 x 88, batch 4": (
+        UNetSpec(1, CLASSES, base_channels=16, depth=2, norm="batch", dropout_levels=0), 88, 48, 4,
+    ),
+    "base 16, depth 4, 252 x 252, batch 4": (
+        UNetSpec(1, CLASSES, base_channels=16, norm="batch", dropout_levels=0), 252, 68, 4,
+    ),
+    "base 32, depth 4, 252 x 252, batch 4": (
+        UNetSpec(1, CLASSES, base_channels=32, norm="batch", dropout_levels=0), 252, 68, 4,
+    ),
+    "base 32, depth 4, no norm, 252 x 252, batch 4": (
+        UNetSpec(1, CLASSES, base_channels=32, dropout_levels=0), 252, 68, 4,
+    ),
+    "the paper's net (base 64, depth 4), 252 x 252, batch 2": (
+        UNetSpec(1, CLASSES, dropout_levels=0), 252, 68, 2,
+    ),
+}  # fmt: skip
+
+
+def cell_of(spec: UNetSpec, size: int, scored: int, batch: int) -> Cell:
+    """A cell of `STEPS` steps."""
+    return Cell(
+        spec=spec,
+        task=TaskSettings(name="labels", size=size, scored=scored, noise=0.1),
+        training=Training(steps=STEPS, batch=batch, learning_rate=5e-3, test_images=1),
+        seed=0,
+    )
+
+
+def convolution(channels: int, side: int, hardware: Hardware) -> tuple[int, Callable[[], object]]:
+    """Multiply-adds of a 3x3 convolution, and a call that computes it."""
+    precision = getattr(torch, hardware.precision)
+    image = torch.randn(4, channels, side, side, device=hardware.device, dtype=precision)
+    weight = torch.randn(channels, channels, 3, 3, device=hardware.device, dtype=precision)
+    image = image.contiguous(memory_format=torch.channels_last)
+    weight = weight.contiguous(memory_format=torch.channels_last)
+    macs = 9 * channels**2 * image[:, 0].numel()
+
+    @torch.inference_mode()
+    def call() -> object:
+        return functional.conv2d(image, weight, padding=1)
+
+    return macs, call
+
+
+def fastest(hardware: Hardware) -> tuple[int, Callable[[], object]]:
+    """The convolution of most multiply-adds a second."""
+
+    def rate(kind: tuple[int, Callable[[], object]]) -> float:
+        macs, call = kind
+        return macs / sorted(seconds_of(call) for _ in range(9))[4]
+
+    return max((convolution(*shape, hardware) for shape in CONVOLUTIONS), key=rate)
+
+
+def main() -> None:
+    """Tell the share that training reaches, for nets of several widths."""
+    keep_freed_memory()
+    torch.set_num_threads(1)
+    hardware = find_hardware("cpu")
+    most, call = fastest(hardware)
+    for name, settings in CELLS.items():
+        cell = cell_of(*settings)
+        learner = Learner(cell, hardware)
+
+        def train(learner: Learner = learner, cell: Cell = cell) -> None:
+            learner.begin(cell)
+            for _ in range(STEPS):
+                learner.step()
+
+        calls = max(1, cell.training_macs // most // 4)
+
+        def convolve(calls: int = calls) -> None:
+            for _ in range(calls):
+                call()
+
+        pairs = [
+            (cell.training_macs / ours, calls * most / ceiling)
+            for ours, ceiling in in_turns(train, convolve, ROUNDS)
+        ]
+        tell("share", name, "the fastest 3x3 convolution", pairs)
+
+
+if __name__ == "__main__":
+    main()

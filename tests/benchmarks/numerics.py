@@ -1,0 +1,51 @@
+"""Scores of the same cells in other arithmetic.
+
+python -m tests.benchmarks.numerics
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+
+from ablations.cell import Cell
+from ablations.engines import keep_freed_memory
+from ablations.hardware import find_hardware
+from ablations.plan import load_plan
+from ablations.results import scores
+from ablations.train import Trainer
+from tests.benchmarks import tutorial
+from tests.benchmarks.timing import tell
+
+SEEDS: Final = 3
+
+
+def main() -> None:
+    """Tell how the fast loop's IoU differs from plain float32's, and bfloat16's from both."""
+    keep_freed_memory()
+    torch.set_num_threads(1)
+    hardware = find_hardware("cpu")
+    trainers = {
+        precision: Trainer(hardware._replace(precision=precision))
+        for precision in ("float32", "bfloat16")
+    }
+    plan = load_plan("quick")
+    cells = [
+        plan.cell((padding, "concat", upsampling), seed)
+        for padding, upsampling in (("valid", "transposed"), ("zeros", "bilinear"))
+        for seed in range(SEEDS)
+    ]
+
+    def fast(cell: Cell, precision: str) -> float:
+        return scores(trainers[precision].run([cell])[0])["IoU"]
+
+    plain = [tutorial.score(tutorial.train(cell), cell) for cell in cells]
+    for precision in trainers:
+        ours = [fast(cell, precision) for cell in cells]
+        name = f"IoU of {len(cells)} cells, the fast loop in {precision}"
+        tell("difference", name, "plain float32", list(zip(ours, plain, strict=True)))
+
+
+if __name__ == "__main__":
+    main()

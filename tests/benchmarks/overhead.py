@@ -1,0 +1,40 @@
+"""The share of a sweep's time that goes neither into training nor into testing.
+
+python -m tests.benchmarks.overhead
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from ablations.hardware import usable_cores
+from ablations.store import Store
+from ablations.sweep import STORE
+from tests.benchmarks.timing import tell
+
+
+def main() -> None:
+    """Of the smallest and of the everyday plan, run once each."""
+    for plan in ("smoke", "quick"):
+        with tempfile.TemporaryDirectory() as scratch:
+            start = time.perf_counter()
+            command = ["-m", "ablations", "run", plan, "--out", scratch]
+            subprocess.run([sys.executable, *command], check=True, capture_output=True)
+            whole = (time.perf_counter() - start) * usable_cores()
+            with Store.open(Path(scratch) / STORE) as store:
+                records = list(store.records())
+        busy = sum(record.train_seconds + record.test_seconds for record in records)
+        tell(
+            "share",
+            f"all but training and testing, plan {plan}, {len(records)} cells",
+            "the workers' time",
+            [(whole - busy, whole)],
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Whole sweeps, from the command's start to the report, against other ways to train their cells.
+
+python -m tests.benchmarks.sweep
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+from ablations.results import scores
+from ablations.store import Store
+from ablations.sweep import STORE
+from tests.benchmarks.timing import tell
+
+ROUNDS: Final = 3
+CELLS: Final = 8
+PLAN: Final = """
+question = "How fast?"
+seeds = 2
+
+[axes]
+padding = ["valid", "zeros"]
+upsampling = ["transposed", "bilinear"]
+
+[spec]
+depth = 2
+base_channels = 16
+norm = "batch"
+dropout_levels = 0
+skip = "concat"
+
+[task]
+name = "labels"
+size = 88
+scored = 48
+noise = 0.1
+
+[training]
+steps = 100
+batch = 4
+learning_rate = 5e-3
+test_images = 128
+"""
+
+OTHERS: Final = {
+    # Module of tests.benchmarks: what it is, and what it needs.
+    "tutorial": ("the tutorial's way", None),
+    "lightning_way": ("Lightning", "lightning"),
+    "monai_way": ("MONAI's trainer", "ignite"),
+}
+
+
+def sweep(plan: Path, folder: Path) -> tuple[float, dict[str, float]]:
+    """Seconds and each cell's IoU of `ablations run`."""
+    start = time.perf_counter()
+    command = ["-m", "ablations", "run", str(plan), "--out", str(folder)]
+    subprocess.run([sys.executable, *command], check=True, capture_output=True)
+    seconds = time.perf_counter() - start
+    with Store.open(folder / STORE) as store:
+        return seconds, {record.key: scores(record)["IoU"] for record in store.records()}
+
+
+def other(module: str, plan: Path) -> tuple[float, dict[str, float]]:
+    """Seconds and each cell's IoU of another way."""
+    start = time.perf_counter()
+    command = ["-m", f"tests.benchmarks.{module}", str(plan), str(CELLS)]
+    run = subprocess.run([sys.executable, *command], check=True, capture_output=True, text=True)
+    seconds = time.perf_counter() - start
+    lines = [json.loads(line) for line in run.stdout.splitlines() if line.startswith("{")]
+    return seconds, {line["key"]: line["iou"] for line in lines}
+
+
+def main() -> None:
+    """Tell how many times as fast a sweep is, and how its scores differ."""
+    for module, (name, needs) in OTHERS.items():
+        if needs and importlib.util.find_spec(needs) is None:
+            continue
+        with tempfile.TemporaryDirectory() as scratch:
+            plan = Path(scratch) / "speed.toml"
+            plan.write_text(PLAN)
+            seconds = []
+            for turn in range(ROUNDS):
+                ours, our_scores = sweep(plan, Path(scratch) / str(turn))
+                theirs, their_scores = other(module, plan)
+                seconds.append((ours, theirs))
+        assert our_scores.keys() == their_scores.keys()
+        tell("speedup", f"sweep of {CELLS} cells", name, seconds)
+        pairs = [(our_scores[key], their_scores[key]) for key in our_scores]
+        tell("difference", f"IoU of {CELLS} cells", name, pairs)
+
+
+if __name__ == "__main__":
+    main()

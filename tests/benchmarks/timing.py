@@ -1,0 +1,34 @@
+"""How benchmarks measure and tell: in turns, and a line of JSON for each comparison."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+
+Pairs = Sequence[tuple[float, float]]
+
+
+def seconds_of(way: Callable[[], object]) -> float:
+    """Wall time of one call."""
+    start = time.perf_counter()
+    way()
+    return time.perf_counter() - start
+
+
+def in_turns(
+    one: Callable[[], object], other: Callable[[], object], rounds: int
+) -> list[tuple[float, float]]:
+    """Seconds of both, A B A B, after one round for warming up.
+
+    A shared machine is now fast and now slow; two neighbours in time see the same of it.
+    """
+    one()
+    other()
+    return [(seconds_of(one), seconds_of(other)) for _ in range(rounds)]
+
+
+def tell(kind: str, what: str, against: str, pairs: Pairs) -> None:
+    """Print a comparison; `ablations.performance` says what the kinds are."""
+    line = {"kind": kind, "what": what, "against": against, "pairs": [list(p) for p in pairs]}
+    print(json.dumps(line), flush=True)
