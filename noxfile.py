@@ -98,6 +98,17 @@ def sweep(session: nox.Session) -> None:
 
 
 @nox.session
+def bench(session: nox.Session) -> None:
+    """Measure speed, also against Lightning, MONAI and scikit-image, with nothing beside (1 h)."""
+    install(session, ".[tests]")
+    session.install(
+        *("--constraint", "constraints.txt"),
+        *("lightning", "monai", "pytorch-ignite", "scikit-image"),
+    )
+    session.run("python", "-m", "ablations", "bench", *session.posargs)
+
+
+@nox.session
 def report(session: nox.Session) -> None:
     """Rebuild the committed reports from the committed records."""
     install(session, ".")

@@ -32,6 +32,9 @@ from unet.refusal import refusals_shown, require_choice
 INTERRUPTED = 130
 """The exit code that shells give to a command that Ctrl-C ended."""
 
+REPORTS = Path("reports")
+"""The committed reports of a checkout."""
+
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, help=__doc__)
 
 PlanName = Annotated[
@@ -172,18 +175,15 @@ def export_records(
 def bench(
     names: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[BENCHMARK]...", help=f"Of {', '.join(BENCHMARKS)}; all if none is named."
-        ),
+        typer.Argument(metavar="[BENCHMARK]...", help=f"{', '.join(BENCHMARKS)}: all by default."),
     ] = None,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where record and tables go.")] = Path(
-        "reports"
-    ),
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where record and tables go.")] = REPORTS,
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="What is measured.")] = "cpu",
 ) -> None:
-    """Measure this machine's speed, in a checkout: about twenty minutes with nothing beside."""
+    """Measure this machine's speed, in a checkout: half an hour with nothing beside it."""
     for name in names or ():
         require_choice("benchmark", name, BENCHMARKS)
-    record = measure(out, names or list(BENCHMARKS), Console(stderr=True).print)
+    record = measure(out, names or [], device, Console(stderr=True).print)
     files = performance_files(read_measurements(record))
     for name, content in files.items():
         replace_file(out / name, content)

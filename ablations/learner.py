@@ -62,7 +62,6 @@ class Learner:
             for value in state.values():
                 value.zero_()
         self._done.zero_()
-        self.draw(0)
 
     @property
     def drawn_together(self) -> int:
@@ -85,7 +84,7 @@ class Learner:
 
     def step(self) -> None:
         """One step of Adam, on the next batch."""
-        assert self._batches is not None, "a run begins before its first step"
+        assert self._batches is not None, "batches are drawn before they are learnt from"
         image, target = (each.index_select(0, self._place)[0] for each in self._batches)
         image = image.contiguous(memory_format=torch.channels_last)
         loss = segmentation_loss(window_logits(self.net, image, self.cell, self.hardware), target)
@@ -112,21 +111,24 @@ class Stack:
         torch.backends.cudnn.benchmark = sum(cell.training_macs for cell in cells) >= TUNED_FROM
         self._graph = self._captured() if hardware.device == "cuda" else None
 
-    def train(self, cells: Sequence[Cell]) -> list[Learner]:
-        """Take every learner from the start of its cell's run to the end."""
-        steps, together = cells[0].training.steps, self.learners[0].drawn_together
+    def begin(self, cells: Sequence[Cell]) -> None:
+        """Put every learner at the start of a run."""
         # Dropout draws from torch's own stream.
         torch.manual_seed(cells[0].seed)
         for learner, cell in zip(self.learners, cells, strict=True):
             learner.begin(cell)
-        for step in range(steps):
-            if step and step % together == 0:
+
+    def run(self) -> None:
+        """Take every learner to the end of its run."""
+        together = self.learners[0].drawn_together
+        for step in range(self.learners[0].cell.training.steps):
+            if step % together == 0:
                 for learner in self.learners:
                     learner.draw(step)
-            self._step()
-        return self.learners
+            self.step()
 
-    def _step(self) -> None:
+    def step(self) -> None:
+        """One step of every learner."""
         if self._graph is not None:
             self._graph.replay()
             return
@@ -139,6 +141,7 @@ class Stack:
         for learner, stream in zip(self.learners, streams, strict=True):
             for _ in range(WARM_UP_STEPS):
                 learner.begin(learner.cell)
+                learner.draw(0)
                 torch.cuda.synchronize()
                 with torch.cuda.stream(stream):
                     learner.step()

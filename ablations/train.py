@@ -39,21 +39,24 @@ class Trainer:
         The seconds on a record are its share of what all of them took together.
         """
         start = time.perf_counter()
-        learners = self._stack_for(cells).train(cells)
-        losses = [learner.losses(LOSS_SAMPLES) for learner in learners]
+        stack = self._stack_for(cells)
+        stack.begin(cells)
+        stack.run()
+        losses = [learner.losses(LOSS_SAMPLES) for learner in stack.learners]
         trained = time.perf_counter()
         counts = [
             count_test_images(learner.net, learner.cell, self.hardware)
             if all(map(math.isfinite, each))
             else None
-            for learner, each in zip(learners, losses, strict=True)
+            for learner, each in zip(stack.learners, losses, strict=True)
         ]
         # Now that all are under way, wait for the device.
         on_host = [None if each is None else each.tolist() for each in counts]
         tested = time.perf_counter()
         seconds = (trained - start) / len(cells), (tested - trained) / len(cells)
         return [
-            self._record(*each, seconds) for each in zip(learners, losses, on_host, strict=True)
+            self._record(*each, seconds)
+            for each in zip(stack.learners, losses, on_host, strict=True)
         ]
 
     def _stack_for(self, cells: Sequence[Cell]) -> Stack:

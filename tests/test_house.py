@@ -137,13 +137,17 @@ MAP = {
     },
     "ablations.kills": {"ablations.tables"},
     "ablations.conformance": {"ablations.tables"},
+    "ablations.performance": {"unet.refusal", "ablations.cell", "ablations.tables"},
     "ablations.committed": {
         "ablations.files", "ablations.kills", "ablations.conformance", "ablations.store",
-        "ablations.results",
+        "ablations.results", "ablations.performance",
         "ablations.report", "ablations.architecture", "ablations.costs",
     },
+    "ablations.bench": {
+        "unet.refusal", "ablations.files", "ablations.hardware", "ablations.performance",
+    },
     "ablations.__main__": {
-        "unet.refusal",
+        "unet.refusal", "ablations.bench", "ablations.files", "ablations.performance",
         "ablations.committed", "ablations.engines", "ablations.hardware", "ablations.plan",
         "ablations.progress", "ablations.report", "ablations.results", "ablations.store",
         "ablations.sweep",

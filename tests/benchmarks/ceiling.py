@@ -6,6 +6,7 @@ python -m tests.benchmarks.ceiling
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import torch
@@ -14,42 +15,36 @@ from torch.nn import functional
 from ablations.cell import Cell, TaskSettings, Training
 from ablations.engines import keep_freed_memory
 from ablations.hardware import Hardware, find_hardware
-from ablations.learner import Learner
-from tests.benchmarks.timing import in_turns, seconds_of, tell
+from ablations.learner import Stack
+from tests.benchmarks.timing import seconds_of, tell
 from unet import UNetSpec
 
 ROUNDS: Final = 7
-STEPS: Final = 4
+STEPS: Final = 8
 CLASSES: Final = 5
 
 CONVOLUTIONS: Final = ((64, 64), (128, 48), (256, 32), (512, 16))
 """Channels and sides to look for the fastest 3x3 convolution in."""
 
+PAPER: Final = UNetSpec(in_channels=1, num_classes=CLASSES, dropout_levels=0)
+NARROW: Final = replace(PAPER, base_channels=16, norm="batch")
+
 CELLS: Final = {
-    "quick's net (base 16, depth 2), 88 x 88, batch 4": (
-        UNetSpec(1, CLASSES, base_channels=16, depth=2, norm="batch", dropout_levels=0), 88, 48, 4,
-    ),
-    "base 16, depth 4, 252 x 252, batch 4": (
-        UNetSpec(1, CLASSES, base_channels=16, norm="batch", dropout_levels=0), 252, 68, 4,
-    ),
-    "base 32, depth 4, 252 x 252, batch 4": (
-        UNetSpec(1, CLASSES, base_channels=32, norm="batch", dropout_levels=0), 252, 68, 4,
-    ),
-    "base 32, depth 4, no norm, 252 x 252, batch 4": (
-        UNetSpec(1, CLASSES, base_channels=32, dropout_levels=0), 252, 68, 4,
-    ),
-    "the paper's net (base 64, depth 4), 252 x 252, batch 2": (
-        UNetSpec(1, CLASSES, dropout_levels=0), 252, 68, 2,
-    ),
-}  # fmt: skip
+    # Spec, side of the image and of its scored window, and batch.
+    "quick's net (base 16, depth 2), 88 x 88, batch 4": (replace(NARROW, depth=2), 88, 48, 4),
+    "base 16, depth 4, 252 x 252, batch 4": (NARROW, 252, 68, 4),
+    "base 32, depth 4, 252 x 252, batch 4": (replace(NARROW, base_channels=32), 252, 68, 4),
+    "base 32, no norm, 252 x 252, batch 4": (replace(PAPER, base_channels=32), 252, 68, 4),
+    "the paper's net (base 64), 252 x 252, batch 2": (PAPER, 252, 68, 2),
+}
 
 
-def cell_of(spec: UNetSpec, size: int, scored: int, batch: int) -> Cell:
-    """A cell of `STEPS` steps."""
+def cell_of(spec: UNetSpec, size: int, scored: int, batch: int, steps: int = STEPS) -> Cell:
+    """A cell to train for a few steps."""
     return Cell(
         spec=spec,
         task=TaskSettings(name="labels", size=size, scored=scored, noise=0.1),
-        training=Training(steps=STEPS, batch=batch, learning_rate=5e-3, test_images=1),
+        training=Training(steps=steps, batch=batch, learning_rate=5e-3, test_images=1),
         seed=0,
     )
 
@@ -88,23 +83,18 @@ def main() -> None:
     most, call = fastest(hardware)
     for name, settings in CELLS.items():
         cell = cell_of(*settings)
-        learner = Learner(cell, hardware)
-
-        def train(learner: Learner = learner, cell: Cell = cell) -> None:
-            learner.begin(cell)
-            for _ in range(STEPS):
-                learner.step()
-
+        stack = Stack([cell], hardware)
         calls = max(1, cell.training_macs // most // 4)
 
         def convolve(calls: int = calls) -> None:
             for _ in range(calls):
                 call()
 
-        pairs = [
-            (cell.training_macs / ours, calls * most / ceiling)
-            for ours, ceiling in in_turns(train, convolve, ROUNDS)
-        ]
+        pairs = []
+        for _ in range(ROUNDS):
+            stack.begin([cell])
+            training = cell.training_macs / seconds_of(stack.run)
+            pairs.append((training, calls * most / seconds_of(convolve)))
         tell("share", name, "the fastest 3x3 convolution", pairs)
 
 

@@ -6,27 +6,24 @@ python -m tests.benchmarks.scaling
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import torch
 
-from ablations.cell import Cell
 from ablations.engines import Workers, keep_freed_memory
 from ablations.hardware import find_hardware, usable_cores
-from ablations.learner import Learner
+from ablations.learner import Stack
 from ablations.plan import read_plan
 from ablations.store import Store
 from ablations.sweep import STORE, run_missing
-from tests.benchmarks.ceiling import STEPS, cell_of
+from tests.benchmarks.ceiling import NARROW, cell_of
 from tests.benchmarks.sweep import PLAN
-from tests.benchmarks.timing import in_turns, seconds_of, tell
-from unet import UNetSpec
+from tests.benchmarks.timing import seconds_of, tell
 
 ROUNDS: Final = 5
-SMALL: Final = UNetSpec(1, 5, base_channels=16, depth=2, norm="batch", dropout_levels=0)
+SMALL: Final = replace(NARROW, depth=2)
 GROWN: Final = {
     "a side of 168": (SMALL, 168, 48, 4),
     "a side of 328": (SMALL, 328, 48, 4),
@@ -37,16 +34,10 @@ GROWN: Final = {
 }
 
 
-def steps_of(cell: Cell) -> Callable[[], None]:
-    """A call that trains a few steps."""
-    learner = Learner(cell, find_hardware("cpu"))
-
-    def train() -> None:
-        learner.begin(cell)
-        for _ in range(STEPS):
-            learner.step()
-
-    return train
+def seconds_of_steps(stack: Stack) -> float:
+    """Time of all its steps, the drawing of images included."""
+    stack.begin([stack.learners[0].cell])
+    return seconds_of(stack.run)
 
 
 def sweep_seconds(cells: int, workers: int) -> float:
@@ -64,14 +55,14 @@ def main() -> None:
     """Tell every ratio of time over that of multiply-adds, or of cells."""
     keep_freed_memory()
     torch.set_num_threads(1)
-    small = cell_of(SMALL, 88, 48, 4)
+    hardware, cell = find_hardware("cpu"), cell_of(SMALL, 88, 48, 4)
+    small = Stack([cell], hardware)
     for name, settings in GROWN.items():
-        grown = cell_of(*settings)
-        macs = grown.training_macs / small.training_macs
-        pairs = [
-            (large / least, macs)
-            for least, large in in_turns(steps_of(small), steps_of(grown), ROUNDS)
-        ]
+        large = cell_of(*settings)
+        macs, grown = large.training_macs / cell.training_macs, Stack([large], hardware)
+        seconds = [(seconds_of_steps(small), seconds_of_steps(grown)) for _ in range(ROUNDS + 1)]
+        # The first round warms up.
+        pairs = [(more / less, macs) for less, more in seconds[1:]]
         against = f"base 16, depth 2, 88 x 88, batch 4: {macs:.1f} times the multiply-adds"
         tell("ratio", f"a step with {name}", against, pairs)
     cores = usable_cores()

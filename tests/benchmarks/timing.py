@@ -6,6 +6,8 @@ import json
 import time
 from collections.abc import Callable, Sequence
 
+import torch
+
 Pairs = Sequence[tuple[float, float]]
 
 
@@ -26,6 +28,17 @@ def in_turns(
     one()
     other()
     return [(seconds_of(one), seconds_of(other)) for _ in range(rounds)]
+
+
+def per_call(call: Callable[[], object], *, calls: int = 20) -> float:
+    """Seconds of one of several calls on a GPU, which is waited for before and after."""
+    call()
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    for _ in range(calls):
+        call()
+    torch.cuda.synchronize()
+    return (time.perf_counter() - start) / calls
 
 
 def tell(kind: str, what: str, against: str, pairs: Pairs) -> None:
