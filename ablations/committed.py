@@ -9,7 +9,7 @@ from ablations.conformance import conformance_files, read_conformance
 from ablations.costs import cost_files, counter_files
 from ablations.files import replace_file
 from ablations.kills import kill_files, read_kills, read_others
-from ablations.performance import not_measured, performance_files, read_measurements
+from ablations.performance import gpu_not_measured, performance_files, read_measurements
 from ablations.report import render
 from ablations.results import Results
 from ablations.store import read_export
@@ -24,16 +24,17 @@ def committed_files(folder: Path) -> dict[str, bytes]:
         files |= kill_files(read_kills(rows), read_others(others))
     if (records / "conformance.json").exists():
         files |= conformance_files(read_conformance(records / "conformance.json"))
-    files |= _sweeps_and_speed(folder, "cpu")
-    gpu = _sweeps_and_speed(folder / "gpu", "cuda")
+    files |= _sweeps_and_speed(folder)
+    gpu = _sweeps_and_speed(folder / "gpu") or gpu_not_measured()
     return files | {f"gpu/{name}": content for name, content in gpu.items()}
 
 
-def _sweeps_and_speed(folder: Path, device: str) -> dict[str, bytes]:
-    """What was run on a device: a report for each exported sweep, and one of its speed."""
+def _sweeps_and_speed(folder: Path) -> dict[str, bytes]:
+    """What was run on one device: a report for each exported sweep, and one of its speed."""
     records = folder / "records"
-    speed = records / "performance.json"
-    files = performance_files(read_measurements(speed)) if speed.exists() else not_measured(device)
+    files: dict[str, bytes] = {}
+    if (records / "performance.json").exists():
+        files |= performance_files(read_measurements(records / "performance.json"))
     for path in sorted(records.glob("*.jsonl")):
         plan, run = read_export(path)
         files |= render(Results.of(plan, run))

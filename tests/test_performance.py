@@ -13,7 +13,7 @@ from ablations.performance import (
     KINDS,
     Comparison,
     Measurements,
-    not_measured,
+    gpu_not_measured,
     performance_files,
     read_measurements,
 )
@@ -74,7 +74,7 @@ def test_each_kind_is_told_in_its_own_way(kind: str, shown: str) -> None:
 
 def test_what_was_not_measured_says_how_to() -> None:
     """The page of a GPU that nobody had names the command and makes no claim."""
-    page = not_measured("cuda")["performance.md"].decode()
+    page = gpu_not_measured()["performance.md"].decode()
     assert "Not measured" in page
     assert "python -m ablations bench --device cuda --out reports/gpu" in page
 
