@@ -19,7 +19,7 @@ from ablations.bench import measure
 from ablations.committed import rebuild
 from ablations.engines import Workers
 from ablations.files import replace_file
-from ablations.hardware import usable_cores
+from ablations.hardware import usual_workers
 from ablations.performance import BENCHMARKS, performance_files, read_measurements
 from ablations.plan import load_plan, shipped_plans
 from ablations.progress import Watcher
@@ -77,8 +77,9 @@ def run(
     name: PlanName,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where records and report go.")],
     workers: Annotated[
-        int, typer.Option(min=1, help="Processes that train side by side.")
-    ] = usable_cores(),
+        int | None,
+        typer.Option(min=1, help="Processes that train side by side: one a core, 4 on a GPU."),
+    ] = None,
     device: Annotated[
         Literal["auto", "cpu", "cuda"], typer.Option(help="auto is a GPU if there is one.")
     ] = "auto",
@@ -89,14 +90,17 @@ def run(
     words = ["python", "-m", "ablations", "run", name, "--out", str(out)]
     if device != "auto":
         words += ["--device", device]
-    if workers != usable_cores():
+    if workers:
         words += ["--workers", str(workers)]
     same_line = shlex.join(words)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         trained, crashed = run_plan(
-            chosen, out, Workers(workers, device), Watcher(Console(stderr=True))
+            chosen,
+            out,
+            Workers(workers or usual_workers(device), device),
+            Watcher(Console(stderr=True)),
         )
     except KeyboardInterrupt:
         with Store.open(out / STORE) as store:
