@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 import torch
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ablations.cell import Cell, TaskSettings, Training
@@ -17,7 +18,8 @@ from ablations.engines import keep_freed_memory
 from ablations.hardware import Hardware, find_hardware
 from ablations.learner import Stack
 from tests.benchmarks.timing import seconds_of, tell
-from unet import UNetSpec
+from unet import UNet, UNetSpec
+from unet.model import convolutions
 
 ROUNDS: Final = 7
 STEPS: Final = 8
@@ -65,6 +67,35 @@ def convolution(channels: int, side: int, hardware: Hardware) -> tuple[int, Call
     return macs, call
 
 
+def convolutions_of(cell: Cell, hardware: Hardware) -> Callable[[], None]:
+    """A call that does what one step's convolutions do, forward and backward, and nothing else."""
+    net = UNet(cell.spec).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    seen: list[tuple[nn.Module, Tensor, Tensor]] = []
+
+    def see(module: nn.Module, arguments: tuple[Tensor], output: Tensor) -> None:
+        # Nobody asks for the gradient of an image.
+        wanted = module is not net.contracting[0].conv1
+        image = arguments[0].detach().clone().requires_grad_(wanted)
+        seen.append((module, image, torch.rand_like(output)))
+
+    for module in convolutions(net).values():
+        module.register_forward_hook(see)
+    size, batch = cell.task.size, cell.training.batch
+    net(torch.rand(batch, cell.spec.in_channels, size, size))
+    for module in convolutions(net).values():
+        module._forward_hooks.clear()
+
+    def convolve() -> None:
+        enabled = hardware.precision == "bfloat16"
+        with torch.autocast(hardware.device, torch.bfloat16, enabled=enabled):
+            for module, image, gradient in seen:
+                output = module(image)
+                output.backward(gradient.to(output.dtype))
+                image.grad = None
+
+    return convolve
+
+
 def fastest(hardware: Hardware) -> tuple[int, Callable[[], object]]:
     """The convolution of most multiply-adds a second."""
 
@@ -96,6 +127,13 @@ def main() -> None:
             training = cell.training_macs / seconds_of(stack.run)
             pairs.append((training, calls * most / seconds_of(convolve)))
         tell("share", name, "the fastest 3x3 convolution", pairs)
+        alone, steps = convolutions_of(cell, hardware), cell.training.steps
+        alone()
+        pairs = []
+        for _ in range(ROUNDS):
+            stack.begin([cell])
+            pairs.append((seconds_of(alone), seconds_of(stack.run) / steps))
+        tell("share", f"the convolutions alone, {name}", "the whole step", pairs)
 
 
 if __name__ == "__main__":
