@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,7 +19,8 @@ from rich.console import Console
 
 from ablations.bench import measure
 from ablations.committed import rebuild
-from ablations.engines import Workers
+from ablations.engines import RUN_SECONDS, Workers
+from ablations.exports import export
 from ablations.files import replace_file
 from ablations.hardware import usable_cores
 from ablations.performance import BENCHMARKS, performance_files, read_measurements
@@ -25,8 +28,8 @@ from ablations.plan import load_plan, shipped_plans
 from ablations.progress import Watcher
 from ablations.report import write_report
 from ablations.results import Results
-from ablations.store import Store, export
-from ablations.sweep import STORE, run_plan, tally
+from ablations.store import MOST_ATTEMPTS, Store
+from ablations.sweep import STORE, Ended, Sweep, Tally, brought_to_end, tally
 from unet.refusal import refusals_shown, require_choice
 
 INTERRUPTED = 130
@@ -82,56 +85,98 @@ def run(
     device: Annotated[
         Literal["auto", "cpu", "cuda"], typer.Option(help="auto is a GPU if there is one.")
     ] = "auto",
+    limit: Annotated[
+        float, typer.Option(metavar="SECONDS", min=1, help="What a run may take at most.")
+    ] = RUN_SECONDS,
+    extend: Annotated[bool, typer.Option("--extend", help="Go on with a changed plan.")] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="Try again what was given up.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Train every cell of a plan that DIR does not have yet, and write the report there."""
-    chosen = load_plan(name)
+    """Train every cell of a plan that DIR does not have yet, and write the report there.
+
+    Ctrl-C ends it when the runs under way have ended; once more, at once.
+    """
+    chosen, console = load_plan(name), Console(stderr=True)
     words = ["python", "-m", "ablations", "run", name, "--out", str(out)]
     if device != "auto":
         words += ["--device", device]
     if workers != usable_cores():
         words += ["--workers", str(workers)]
-    same_line = shlex.join(words)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        trained, crashed = run_plan(
-            chosen, out, Workers(workers, device), Watcher(Console(stderr=True))
-        )
-    except KeyboardInterrupt:
-        with Store.open(out / STORE) as store:
-            now = tally(store)
-        if as_json:
-            print(json.dumps({"stopped": True, "stored": now.stored, "cells": now.cells}))
-        else:
-            print(f"stopped: {now.stored} of {now.cells} cells are stored; go on with: {same_line}")
-        raise SystemExit(INTERRUPTED) from None
-    with Store.open(out / STORE) as store:
+    if limit != RUN_SECONDS:
+        words += ["--limit", f"{limit:g}"]
+    with Store.create(out / STORE, chosen, extend=extend) as store:
+        if retry:
+            store.forgive()
+        sweep = Sweep(store, Workers(workers, device, limit))
+        with stopping_gently(sweep, console):
+            ended = brought_to_end(sweep, Watcher(console))
         now = tally(store)
+        if ended.stopped and now.open:
+            said = {"stopped": True, "stored": now.stored, "cells": now.cells}
+            way_on = f"go on with: {shlex.join(words)}"
+            print(
+                json.dumps(said)
+                if as_json
+                else f"stopped: {now.stored} of {now.cells} cells are stored; {way_on}"
+            )
+            raise SystemExit(INTERRUPTED)
         files = write_report(Results.of(chosen, store.records()), out) if now.stored else []
-    summary = {
-        "plan": chosen.name,
+    if as_json:
+        print(json.dumps(summary_of(ended, now, files)))
+    else:
+        print("\n".join(lines_of(ended, now, files, shlex.join(words))))
+    if now.given_up:
+        raise SystemExit(1)
+
+
+def summary_of(ended: Ended, now: Tally, files: list[Path]) -> dict[str, object]:
+    """What became of a sweep, for machines."""
+    return {
+        "plan": now.plan.name,
         "cells": now.cells,
-        "already_done": now.stored - trained,
-        "trained": trained,
-        "crashed": [{"key": each.cell.key, "reason": each.reason} for each in crashed],
+        "already_done": now.stored - ended.trained,
+        "trained": ended.trained,
+        "given_up": now.given_up,
+        "open": now.open,
+        "crashed": [{"key": each.cell.key, "reason": each.reason} for each in ended.crashed],
         "files": [str(file) for file in files],
     }
-    if as_json:
-        print(json.dumps(summary))
+
+
+def lines_of(ended: Ended, now: Tally, files: list[Path], same_line: str) -> Iterator[str]:
+    """What became of a sweep, for people."""
+    if now.stored == now.cells and not ended.trained:
+        yield f"nothing to train: all {now.cells} cells are stored"
     else:
-        print(
-            f"trained {trained} of {now.cells} cells, {now.stored - trained} were stored before"
-            if trained or crashed
-            else f"nothing to train: all {now.cells} cells are stored"
-        )
-        if crashed:
-            print(f"{len(crashed)} crashed, the first with {crashed[0].reason}")
-            print(f"try these again with: {same_line}")
-        if files:
-            print(f"report: {files[0]}")
-    if crashed:
-        raise SystemExit(1)
+        before = now.stored - ended.trained
+        yield f"trained {ended.trained} of {now.cells} cells, {before} were stored before"
+    if now.given_up:
+        reason = f", the last with {ended.crashed[-1].reason}" if ended.crashed else ""
+        yield f"{now.given_up} were given up after {MOST_ATTEMPTS} attempts{reason}"
+        yield f"try these again with: {same_line} --retry"
+    if now.open:
+        yield f"{now.open} are being run by another process"
+    if files:
+        yield f"report: {files[0]}"
+
+
+@contextmanager
+def stopping_gently(sweep: Sweep, console: Console) -> Iterator[None]:
+    """Meanwhile Ctrl-C and SIGTERM drain the sweep, and a second one stops it."""
+
+    def heard(_number: int, _frame: object) -> None:
+        if sweep.drained:
+            raise KeyboardInterrupt
+        sweep.drained = True
+        console.print("ending when the runs under way have ended; once more stops them")
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, heard) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 @app.command()

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ablations.engines import Crashed
 from ablations.plan import Plan
+from ablations.records import Record
 from ablations.sweep import Outcome, Tally
 
 
@@ -39,13 +40,15 @@ class Watcher:
             for outcome in outcomes:
                 if isinstance(outcome, Crashed) or outcome.outcome == "diverged":
                     self._say(describe(outcome, start.plan))
-                bar.advance(task)
+                bar.advance(task, isinstance(outcome, Record))
                 yield outcome
 
     def _lines(self, outcomes: Iterable[Outcome], start: Tally) -> Iterator[Outcome]:
         began = time.monotonic()
+        place = start.stored
         for ended, outcome in enumerate(outcomes, start=1):
-            place = start.stored + ended
+            # One that crashed is tried again.
+            place += isinstance(outcome, Record)
             left = (time.monotonic() - began) / ended * (start.cells - place)
             self._say(
                 f"{place}/{start.cells} {describe(outcome, start.plan)}; about {left:.0f} s left"

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import takewhile
 from typing import Final, final
 
 from ablations.cell import Cell
 from ablations.engines import Crashed, Workers
+from ablations.leases import Leases
 from ablations.plan import Plan
-from ablations.store import Record, Store
+from ablations.records import Record
+from ablations.store import Store
 
 STORE: Final = "sweep.db"
 """The store's file in a sweep's folder."""
@@ -23,45 +25,100 @@ Watch = Callable[[Iterable[Outcome], "Tally"], Iterator[Outcome]]
 @final
 @dataclass(frozen=True)
 class Tally:
-    """How far a sweep is: `stored` of the plan's `cells` have a record."""
+    """How far a sweep is: `stored` of the plan's `cells` have a record.
+
+    Of the others, `given_up` have failed too often to be tried again unasked.
+    """
 
     plan: Plan
     cells: int
     stored: int
+    given_up: int
+
+    @property
+    def open(self) -> int:
+        """Cells that are still to be run, or are being run."""
+        return self.cells - self.stored - self.given_up
 
 
 def tally(store: Store) -> Tally:
     """How far the sweep in `store` is."""
-    cells = len(list(store.plan.cells()))
-    return Tally(store.plan, cells, cells - len(missing_cells(store)))
+    cells = stored = given_up = 0
+    failed = store.given_up()
+    for cell in store.plan.cells():
+        cells += 1
+        stored += cell.key in store
+        given_up += cell.key in failed
+    return Tally(store.plan, cells, stored, given_up)
 
 
-def missing_cells(store: Store) -> list[Cell]:
-    """The cells of the store's plan that have no record yet, in the plan's order."""
-    done = store.keys()
-    return [cell for cell in store.plan.cells() if cell.key not in done]
+@final
+class Sweep:
+    """Brings a store's plan to its end.
 
-
-def run_missing(store: Store, workers: Workers) -> Generator[Outcome]:
-    """Run what is missing; each record is on the disk before it is handed on."""
-    cells = missing_cells(store)
-    if not cells:
-        return
-    with closing(workers.run(cells)) as outcomes:
-        for outcome in outcomes:
-            if isinstance(outcome, Record):
-                store.add(outcome)
-            yield outcome
-
-
-def run_plan(plan: Plan, folder: Path, workers: Workers, watch: Watch) -> tuple[int, list[Crashed]]:
-    """Bring the sweep in `folder` to its end; `watch` is shown each outcome and hands it on.
-
-    Returns how many runs ended with a record, and those that crashed. A KeyboardInterrupt
-    stops the workers and goes on to the caller; what was stored until then stays.
+    Once `drained` is set no more cells are begun, and those under way are brought to their end.
     """
-    with Store.create(folder / STORE, plan) as store:
-        before = tally(store)
-        outcomes = list(watch(run_missing(store, workers), before))
-    crashed = [outcome for outcome in outcomes if isinstance(outcome, Crashed)]
-    return len(outcomes) - len(crashed), crashed
+
+    def __init__(self, store: Store, workers: Workers) -> None:
+        self.store = store
+        self.drained = False
+        self._workers = workers
+
+    def run(self) -> Generator[Outcome]:
+        """Run what is missing and not run by others; each record is on the disk when it comes.
+
+        A cell that fails is tried again when all others have had their turn.
+        """
+        went_on = True
+        with Leases(self.store) as leases:
+            while went_on and not self.drained and any(missing_cells(self.store)):
+                went_on = False
+                for outcome in self._each_once(leases):
+                    went_on = True
+                    yield outcome
+
+    def _each_once(self, leases: Leases) -> Iterator[Outcome]:
+        cells = takewhile(lambda _: not self.drained, missing_cells(self.store))
+        with closing(self._workers.run(cells, lambda cell: leases.claim(cell.key))) as outcomes:
+            for outcome in outcomes:
+                if isinstance(outcome, Crashed):
+                    leases.fail(outcome.cell.key, outcome.reason)
+                elif not leases.complete(outcome):
+                    continue  # Another process took it over, and counts it.
+                yield outcome
+
+
+def missing_cells(store: Store) -> Iterator[Cell]:
+    """The cells of the store's plan that have no record and are not given up, in its order."""
+    given_up = store.given_up()
+    for cell in store.plan.cells():
+        if cell.key not in store and cell.key not in given_up:
+            yield cell
+
+
+@final
+@dataclass(frozen=True)
+class Ended:
+    """What came of a sweep: runs that left a record, cells whose last run crashed."""
+
+    trained: int
+    crashed: list[Crashed]
+    stopped: bool
+
+
+def brought_to_end(sweep: Sweep, watch: Watch) -> Ended:
+    """Run a sweep; `watch` is shown each outcome and hands it on.
+
+    A KeyboardInterrupt stops the workers; what was stored until then stays.
+    """
+    trained, crashed, stopped = 0, {}, False
+    try:
+        for outcome in watch(sweep.run(), tally(sweep.store)):
+            if isinstance(outcome, Crashed):
+                crashed[outcome.cell.key] = outcome
+            else:
+                trained += 1
+                crashed.pop(outcome.key, None)
+    except KeyboardInterrupt:
+        stopped = True
+    return Ended(trained, list(crashed.values()), stopped or sweep.drained)
