@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,17 +18,19 @@ from rich.console import Console
 
 from ablations.bench import measure
 from ablations.committed import rebuild
+from ablations.doctor import examine, mend
 from ablations.engines import RUN_SECONDS, Workers
-from ablations.exports import export
+from ablations.exports import FORMATS, export
 from ablations.files import replace_file
 from ablations.hardware import usable_cores
+from ablations.merge import merge
 from ablations.performance import BENCHMARKS, performance_files, read_measurements
 from ablations.plan import load_plan, shipped_plans
-from ablations.progress import Watcher
+from ablations.progress import Watcher, lines_of, summary_of
 from ablations.report import write_report
 from ablations.results import Results
-from ablations.store import MOST_ATTEMPTS, Store
-from ablations.sweep import STORE, Ended, Sweep, Tally, brought_to_end, tally
+from ablations.store import Store
+from ablations.sweep import STORE, Shard, Sweep, brought_to_end, heeding_signals, tally
 from unet.refusal import refusals_shown, require_choice
 
 INTERRUPTED = 130
@@ -89,6 +90,9 @@ def run(
         float, typer.Option(metavar="SECONDS", min=1, help="What a run may take at most.")
     ] = RUN_SECONDS,
     extend: Annotated[bool, typer.Option("--extend", help="Go on with a changed plan.")] = False,
+    shard: Annotated[
+        str, typer.Option(metavar="I/N", help="Only the I-th of N parts, for one of N machines.")
+    ] = "1/1",
     retry: Annotated[bool, typer.Option("--retry", help="Try again what was given up.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -104,13 +108,16 @@ def run(
         words += ["--workers", str(workers)]
     if limit != RUN_SECONDS:
         words += ["--limit", f"{limit:g}"]
+    part = Shard.parse(shard)
+    if part.parts > 1:
+        words += ["--shard", shard]
     with Store.create(out / STORE, chosen, extend=extend) as store:
         if retry:
             store.forgive()
-        sweep = Sweep(store, Workers(workers, device, limit))
-        with stopping_gently(sweep, console):
+        sweep = Sweep(store, Workers(workers, device, limit), part)
+        with heeding_signals(sweep, console.print):
             ended = brought_to_end(sweep, Watcher(console))
-        now = tally(store)
+        now = tally(store, part)
         if ended.stopped and now.open:
             said = {"stopped": True, "stored": now.stored, "cells": now.cells}
             way_on = f"go on with: {shlex.join(words)}"
@@ -127,56 +134,6 @@ def run(
         print("\n".join(lines_of(ended, now, files, shlex.join(words))))
     if now.given_up:
         raise SystemExit(1)
-
-
-def summary_of(ended: Ended, now: Tally, files: list[Path]) -> dict[str, object]:
-    """What became of a sweep, for machines."""
-    return {
-        "plan": now.plan.name,
-        "cells": now.cells,
-        "already_done": now.stored - ended.trained,
-        "trained": ended.trained,
-        "given_up": now.given_up,
-        "open": now.open,
-        "crashed": [{"key": each.cell.key, "reason": each.reason} for each in ended.crashed],
-        "files": [str(file) for file in files],
-    }
-
-
-def lines_of(ended: Ended, now: Tally, files: list[Path], same_line: str) -> Iterator[str]:
-    """What became of a sweep, for people."""
-    if now.stored == now.cells and not ended.trained:
-        yield f"nothing to train: all {now.cells} cells are stored"
-    else:
-        before = now.stored - ended.trained
-        yield f"trained {ended.trained} of {now.cells} cells, {before} were stored before"
-    if now.given_up:
-        reason = f", the last with {ended.crashed[-1].reason}" if ended.crashed else ""
-        yield f"{now.given_up} were given up after {MOST_ATTEMPTS} attempts{reason}"
-        yield f"try these again with: {same_line} --retry"
-    if now.open:
-        yield f"{now.open} are being run by another process"
-    if files:
-        yield f"report: {files[0]}"
-
-
-@contextmanager
-def stopping_gently(sweep: Sweep, console: Console) -> Iterator[None]:
-    """Meanwhile Ctrl-C and SIGTERM drain the sweep, and a second one stops it."""
-
-    def heard(_number: int, _frame: object) -> None:
-        if sweep.drained:
-            raise KeyboardInterrupt
-        sweep.drained = True
-        console.print("ending when the runs under way have ended; once more stops them")
-
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, heard) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
 
 
 @app.command()
@@ -207,13 +164,55 @@ def report(folder: Folder, as_json: Json = False) -> None:
 @app.command(name="export")
 def export_records(
     folder: Folder,
-    to: Annotated[Path, typer.Option(metavar="FILE", help="A .jsonl file.")],
+    to: Annotated[
+        Path, typer.Option(metavar="FILE", help=f"A file in {', '.join(FORMATS)}, by its ending.")
+    ],
     as_json: Json = False,
 ) -> None:
-    """Write a sweep's records as text, one JSON object a line, for keeping or committing."""
+    """Write a sweep's records: whole as JSON lines, or the runs' scores as a table."""
     with Store.open(folder / STORE) as store:
         count = export(store, to)
     print(json.dumps({"records": count, "file": str(to)}) if as_json else f"{count} records: {to}")
+
+
+@app.command(name="merge")
+def merge_stores(
+    stores: Annotated[list[Path], typer.Argument(metavar="A.db B.db ...", help="Stores to read.")],
+    into: Annotated[Path, typer.Option(metavar="C.db", help="The store to write.")],
+    as_json: Json = False,
+) -> None:
+    """Bring the records of several stores of one plan together; twice is as good as once."""
+    merged = merge(stores, into)
+    if as_json:
+        print(json.dumps(asdict(merged)))
+    else:
+        print(f"{merged.added} records added, {merged.known} were there: {into}")
+        for key in merged.conflicts:
+            print(f"conflict: {key} has another result elsewhere; the first one stays")
+    if merged.conflicts:
+        raise SystemExit(1)
+
+
+@app.command()
+def doctor(
+    folder: Folder,
+    repair: Annotated[bool, typer.Option("--mend", help="Take damaged records out.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Look a sweep's store over, record by record."""
+    found = (mend if repair else examine)(folder / STORE)
+    if as_json:
+        print(json.dumps(asdict(found)))
+    else:
+        print(f"{found.sound} records are sound, {len(found.damaged)} damaged")
+        for line in (*found.damaged.values(), *(f"the file: {each}" for each in found.file)):
+            print(line)
+        if repair and not found.healthy:
+            print(f"mended; what was taken out is in {folder / 'quarantine.jsonl'}")
+        elif not found.healthy:
+            print(f"mend it with: python -m ablations doctor {shlex.quote(str(folder))} --mend")
+    if not found.healthy and not repair:
+        raise SystemExit(1)
 
 
 @app.command()

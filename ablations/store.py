@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,6 +145,43 @@ class Store:
                 (record.key, record.model_dump_json()),
             )
 
+    def add_all(self, records: Iterable[Record]) -> None:
+        """Keep several at once: all of them, or none if this is broken off."""
+        with self.writing() as connection:
+            connection.executemany(
+                "INSERT OR IGNORE INTO records VALUES (?, ?)",
+                [(record.key, record.model_dump_json()) for record in records],
+            )
+
+    def add_history(self, attempts: Iterable[Attempt]) -> None:
+        """Keep the ended attempts of another store that are not here yet."""
+        with self.writing() as connection:
+            for each in attempts:
+                known = connection.execute(
+                    "SELECT 1 FROM attempts WHERE key = ? AND owner = ? AND began = ?",
+                    (each.key, each.owner, each.began),
+                )
+                if each.ended is not None and known.fetchone() is None:
+                    connection.execute(
+                        "INSERT INTO attempts (key, owner, began, deadline, ended, outcome, reason)"
+                        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                        (each.key, each.owner, each.began, each.ended, each.ended, each.outcome,
+                         each.reason),
+                    )  # fmt: skip
+
+    def get(self, key: str) -> Record | None:
+        """The record of this key, if there is one."""
+        with _refusing(self.path):
+            row = self._connection.execute("SELECT body FROM records WHERE key = ?", (key,))
+            found = row.fetchone()
+            return None if found is None else self._read(key, found[0])
+
+    def _read(self, key: str, body: str) -> Record:
+        record = Record.read(body, f"{self.path}, record {key}")
+        if record.key != key:
+            raise Refusal(f"{self.path}, record {key}: it is the record of {record.key}")
+        return record
+
     def __contains__(self, key: str) -> bool:
         """Whether there is a record of this key."""
         with _refusing(self.path):
@@ -188,7 +225,7 @@ class Store:
         with _refusing(self.path):
             rows = self._connection.execute("SELECT key, body FROM records ORDER BY key")
             for key, body in rows:
-                yield Record.read(body, f"{self.path}, record {key}")
+                yield self._read(key, body)
 
     def __enter__(self) -> Self:
         return self

@@ -99,9 +99,9 @@ MAP = {
         "unet.refusal", "ablations.files", "ablations.plan", "ablations.records",
     },
     "ablations.leases": {"unet.refusal", "ablations.records", "ablations.store"},
-    "ablations.exports": {
-        "unet.refusal", "ablations.files", "ablations.plan", "ablations.records",
-        "ablations.store",
+    "ablations.merge": {"unet.refusal", "ablations.records", "ablations.store"},
+    "ablations.doctor": {
+        "unet.refusal", "ablations.files", "ablations.records", "ablations.store",
     },
     "ablations.hardware": {"unet.refusal", "unet.algebra", "unet.memory", "ablations.cell"},
     "ablations.learner": {
@@ -121,15 +121,20 @@ MAP = {
         "ablations.train",
     },
     "ablations.sweep": {
-        "ablations.cell", "ablations.plan", "ablations.records", "ablations.store",
+        "unet.refusal", "ablations.cell", "ablations.plan", "ablations.records", "ablations.store",
         "ablations.leases", "ablations.engines",
     },
     "ablations.progress": {
-        "ablations.plan", "ablations.records", "ablations.engines", "ablations.sweep",
+        "ablations.plan", "ablations.records", "ablations.store", "ablations.engines",
+        "ablations.sweep",
     },
     "ablations.results": {
         "ablations.shapes", "ablations.metrics", "ablations.statistics", "ablations.plan",
         "ablations.records",
+    },
+    "ablations.exports": {
+        "unet.refusal", "ablations.files", "ablations.tables", "ablations.plan",
+        "ablations.records", "ablations.store", "ablations.results",
     },
     "ablations.figures": {
         "ablations.shapes", "ablations.plan", "ablations.records", "ablations.results",
@@ -159,7 +164,7 @@ MAP = {
         "unet.refusal", "ablations.bench", "ablations.files", "ablations.performance",
         "ablations.committed", "ablations.engines", "ablations.hardware", "ablations.plan",
         "ablations.progress", "ablations.report", "ablations.results", "ablations.store",
-        "ablations.exports", "ablations.sweep",
+        "ablations.exports", "ablations.merge", "ablations.doctor", "ablations.sweep",
     },
 }  # fmt: skip
 
