@@ -22,7 +22,7 @@ from ablations.doctor import examine, mend
 from ablations.engines import RUN_SECONDS, Workers
 from ablations.exports import FORMATS, export
 from ablations.files import replace_file
-from ablations.hardware import usable_cores
+from ablations.hardware import usual_workers
 from ablations.merge import merge
 from ablations.performance import BENCHMARKS, performance_files, read_measurements
 from ablations.plan import load_plan, shipped_plans
@@ -81,8 +81,9 @@ def run(
     name: PlanName,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where records and report go.")],
     workers: Annotated[
-        int, typer.Option(min=1, help="Processes that train side by side.")
-    ] = usable_cores(),
+        int | None,
+        typer.Option(min=1, help="Processes that train side by side: one a core, 4 on a GPU."),
+    ] = None,
     device: Annotated[
         Literal["auto", "cpu", "cuda"], typer.Option(help="auto is a GPU if there is one.")
     ] = "auto",
@@ -104,7 +105,7 @@ def run(
     words = ["python", "-m", "ablations", "run", name, "--out", str(out)]
     if device != "auto":
         words += ["--device", device]
-    if workers != usable_cores():
+    if workers:
         words += ["--workers", str(workers)]
     if limit != RUN_SECONDS:
         words += ["--limit", f"{limit:g}"]
@@ -114,7 +115,7 @@ def run(
     with Store.create(out / STORE, chosen, extend=extend) as store:
         if retry:
             store.forgive()
-        sweep = Sweep(store, Workers(workers, device, limit), part)
+        sweep = Sweep(store, Workers(workers or usual_workers(device), device, limit), part)
         with heeding_signals(sweep, console.print):
             ended = brought_to_end(sweep, Watcher(console))
         now = tally(store, part)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import platform
+import shutil
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
@@ -19,6 +20,9 @@ SIDE_BY_SIDE: Final = 8
 
 Group = tuple[Cell, ...]
 """Cells that differ in their seed only and are trained at once."""
+
+GPU_WORKERS: Final = 4
+"""Processes that prepare work for one GPU."""
 
 
 class Hardware(NamedTuple):
@@ -59,6 +63,16 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1  # macOS and Windows have no affinity to ask for
+
+
+def usual_workers(device: str) -> int:
+    """How many processes to train in: one on each core, or a few that share a GPU.
+
+    More of them would mostly wait for the GPU, and each takes some of its memory. Whether there
+    is one is guessed from its driver's tool, since to ask torch takes seconds.
+    """
+    shared = device != "cpu" and shutil.which("nvidia-smi") is not None
+    return min(usable_cores(), GPU_WORKERS) if shared else usable_cores()
 
 
 def groups(cells: Iterable[Cell], hardware: Hardware, sharers: int) -> Iterator[Group]:

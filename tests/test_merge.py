@@ -55,7 +55,7 @@ def test_other_plans_do_not_merge(tmp_path: Path, tiny: Plan) -> None:
     """Said before anything is written, with what differs."""
     more = read_plan(TINY.replace("steps = 3", "steps = 4"), name="tiny", file="f")
     one, other = stored(tmp_path / "a.db", tiny, []), stored(tmp_path / "b.db", more, [])
-    with pytest.raises(Refusal, match="training.steps 3 -> 4"):
+    with pytest.raises(Refusal, match=r"training\.steps 3 -> 4"):
         merge([one, other], tmp_path / "c.db")
     assert not (tmp_path / "c.db").exists()
     with pytest.raises(Refusal, match="cannot be merged into itself"):

@@ -165,6 +165,15 @@ def test_cores_are_counted_where_affinity_is_unknown(monkeypatch: pytest.MonkeyP
     assert hardware.usable_cores() == os.cpu_count()
 
 
+def test_a_gpu_is_shared_by_a_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a CPU by one process a core."""
+    monkeypatch.setattr(hardware, "usable_cores", lambda: 16)
+    monkeypatch.setattr(hardware.shutil, "which", lambda _: "/usr/bin/nvidia-smi")
+    assert [hardware.usual_workers(device) for device in ("auto", "cuda", "cpu")] == [4, 4, 16]
+    monkeypatch.setattr(hardware.shutil, "which", lambda _: None)
+    assert hardware.usual_workers("auto") == 16
+
+
 LONGER = TINY.replace("steps = 3", "steps = 40").replace("seeds = 2", "seeds = 4")
 
 
