@@ -94,10 +94,12 @@ def start(plan: Path, folder: Path) -> subprocess.Popen[bytes]:
 
 def workers_of(driver: int) -> list[int]:
     """The processes that a driver has started."""
+    found: list[int] = []
     with suppress(OSError):
-        children = Path(f"/proc/{driver}/task/{driver}/children").read_text().split()
-        return [int(child) for child in children]
-    return []
+        # Any of its threads may have started them.
+        for thread in Path(f"/proc/{driver}/task").iterdir():
+            found += map(int, (thread / "children").read_text().split())
+    return found
 
 
 def kill(driver: subprocess.Popen[bytes], whom: str, dice: random.Random) -> bool:
