@@ -160,7 +160,7 @@ def performance_files(measured: Measurements) -> dict[str, bytes]:
 {machine}. Medians of pairs taken in turns, with the lowest and the highest: on a shared machine,
 whose speed comes and goes, only ratios mean something. Made by
 `{measured.command}`.
-
+{_limit(measured)}
 {sections}"""
     table = pd.DataFrame(map(_row, measured.comparisons))
     return {"performance.md": page.encode(), "performance.csv": as_csv(table)}
@@ -186,6 +186,21 @@ It will tell
 {titles}
 """
     return {"performance.md": page.encode()}
+
+
+def _limit(measured: Measurements) -> str:
+    """How many times as fast as the tutorial's way a sweep could ever be on this machine."""
+    by_text = {(c.what, c.against): statistics.median(_values(c)) for c in measured.comparisons}
+    fast = next((v for (what, _), v in by_text.items() if what.endswith("testing only")), None)
+    share = next((v for (what, _), v in by_text.items() if what.startswith("quick's net")), None)
+    if fast is None or share is None:
+        return ""
+    return (
+        f"\nTraining is {fast:.2f} times as fast as the tutorial's way and uses {share:.0%} of the "
+        "convolution ceiling; if it\nused all of it, with everything that is no convolution for "
+        f"nothing, it would be {fast / share:.1f} times as fast: the limit of\nthis chip in "
+        f"{measured.machine['precision']}.\n"
+    )
 
 
 def _values(comparison: Comparison) -> list[float]:

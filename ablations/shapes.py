@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 SPLITS: Final[Mapping[str, int]] = {"train": 0, "test": 1}
@@ -173,28 +174,46 @@ def _cross(down: Tensor, reach: Tensor) -> Run:
     return _centred((reach // 3).where(3 * far > reach, reach), far <= reach)
 
 
-def _pixels(run: Run, column: Tensor, size: int) -> Tensor:
-    """(..., S) runs about `column` (...) as zeros and ones (..., S, S), uint8.
+def _pixels(run: Run, row: Tensor, column: Tensor, size: int) -> Tensor:
+    """Runs (..., 2 M + 1) in the rows about their centres (...): zeros and ones (..., S, S), uint8.
 
-    Each row is the difference of two rows of a table, which are copied: comparing every pixel
-    with both ends of its run takes several times as long.
+    A row of the table has ones before a column, so a run is the difference of two; they are
+    copied to where they belong, several pixels as one word. To compare every pixel with both
+    ends of its run takes several times as long, and most rows of most objects are empty.
     """
     import torch
 
+    device, rows = row.device, run[0].shape[-1]
     first, last = (end + column[..., None] for end in run)
     start = first.clamp(0, size)
     end = (last + 1).clamp(0, size).maximum(start)
-    columns = torch.arange(size, device=column.device)
-    ahead = (columns < torch.arange(size + 1, device=column.device)[:, None]).byte()
-    rows = ahead.index_select(0, end.flatten()).sub_(ahead.index_select(0, start.flatten()))
-    return rows.view(*start.shape, size)
+    columns = torch.arange(size, device=device)
+    ahead = (columns < torch.arange(size + 1, device=device)[:, None]).byte().view(_word(size))
+    painted = ahead.index_select(0, end.flatten())
+    painted ^= ahead.index_select(0, start.flatten())
+
+    # With a margin above and below, where rows end that lie outside of the image.
+    margin, high = rows // 2, size + rows - 1
+    canvas = ahead.new_zeros(row.numel() * high, ahead.shape[1])
+    top = row.flatten() + high * torch.arange(row.numel(), device=device)
+    place = top[:, None] + torch.arange(rows, device=device)
+    canvas.index_copy_(0, place.flatten(), painted)
+    return canvas.view(torch.uint8).view(*row.shape, high, size)[..., margin : margin + size, :]
 
 
-def _rows_from(row: Tensor, size: int) -> Tensor:
-    """(..., S): how far each row lies below `row` (...)."""
+def _word(size: int) -> torch.dtype:
+    """The widest integer that a row of so many bytes is made of."""
     import torch
 
-    return torch.arange(size, device=row.device) - row[..., None]
+    words = {8: torch.int64, 4: torch.int32, 2: torch.int16, 1: torch.uint8}
+    return next(word for bytes_, word in words.items() if size % bytes_ == 0)
+
+
+def _rows_about(reach: int, device: torch.device) -> Tensor:
+    """(2 reach + 1,): how far each row that an object may cover lies below its centre."""
+    import torch
+
+    return torch.arange(-reach, reach + 1, device=device)
 
 
 _LABELLED: Final = (_triangle, _circle, _square, _cross)
@@ -213,13 +232,14 @@ def _paint_labels(number: Tensor, size: int) -> tuple[Tensor, Tensor]:
     kinds, border = len(_LABELLED), size // 5
     drawn = number[:, 1:].reshape(-1, _ROUNDS, kinds, 4)
     row, column = (_between(each, border, size - 1 - border) for each in drawn.unbind(-1)[:2])
-    down, reach = _rows_from(row, size), _between(drawn[..., 2:3], size // 17, size // 8)
+    down = _rows_about(size // 8, number.device)
+    reach = _between(drawn[..., 2:3], size // 17, size // 8)
     kind = torch.arange(kinds, device=number.device)
     shade = _between(drawn[..., 3], 90 + 36 * kind, 110 + 36 * kind)
 
-    runs = [shape(down[:, :, k], reach[:, :, k]) for k, shape in enumerate(_LABELLED)]
+    runs = [shape(down, reach[:, :, k]) for k, shape in enumerate(_LABELLED)]
     first, last = (torch.stack(ends, dim=2).flatten(1, 2) for ends in zip(*runs, strict=True))
-    inside = _pixels((first, last), column.flatten(1), size)
+    inside = _pixels((first, last), row.flatten(1), column.flatten(1), size)
     order = torch.arange(1, 1 + inside.shape[1], dtype=torch.uint8, device=number.device)
     top = inside.mul_(order.view(-1, 1, 1)).amax(dim=1).long()
 
@@ -278,7 +298,8 @@ def _paint_objects(number: Tensor, size: int) -> tuple[Tensor, Tensor]:
     row, column = (size * _between(each, 1000, 8999) // 10000 for each in drawn.unbind(-1)[:2])
     zoom = torch.tensor([zoom for _, zoom in _OBJECTS.values()], device=number.device)
     extent = (size * _between(drawn[..., 2], 600, 1199) * zoom // 1_000_000)[..., None]
-    masks = _object_masks(_rows_from(row, size), column, extent)
+    # None reaches farther than a ring's radius, 0.084 of the side.
+    masks = _object_masks(_rows_about(size // 10, number.device), row, column, extent, size)
 
     odd = (torch.arange(size, device=number.device) % 2).byte()
     image = torch.zeros_like(masks[:, 0])
@@ -287,21 +308,15 @@ def _paint_objects(number: Tensor, size: int) -> tuple[Tensor, Tensor]:
     return image.unsqueeze(1) * 255, masks
 
 
-def _object_masks(down: Tensor, column: Tensor, extent: Tensor) -> Tensor:
-    """(N, 6, S, S) zeros and ones, uint8.
-
-    From rows (N, 6, S), central columns (N, 6) and extents (N, 6, 1).
-    """
+def _object_masks(down: Tensor, row: Tensor, column: Tensor, extent: Tensor, size: int) -> Tensor:
+    """(N, 6, S, S) zeros and ones, uint8, from centres (N, 6) and extents (N, 6, 1)."""
     import torch
 
-    size = down.shape[-1]
-    runs = [
-        covers(down[:, kind], extent[:, kind]) for kind, (covers, _) in enumerate(_OBJECTS.values())
-    ]
+    runs = [covers(down, extent[:, kind]) for kind, (covers, _) in enumerate(_OBJECTS.values())]
     first, last = (torch.stack(ends, dim=1) for ends in zip(*runs, strict=True))
-    masks = _pixels((first, last), column, size)
+    masks = _pixels((first, last), row, column, size)
     ring = list(_OBJECTS).index("ring")
-    masks[:, ring] -= _pixels(_hole(down[:, ring], extent[:, ring]), column[:, ring], size)
+    masks[:, ring] -= _pixels(_hole(down, extent[:, ring]), row[:, ring], column[:, ring], size)
     return masks
 
 

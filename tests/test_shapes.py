@@ -121,9 +121,12 @@ def test_objects_are_the_tutorials_to_the_pixel(kind: str) -> None:
     """Every size that the tutorial draws at 192 x 192, and its floating-point ring."""
     place = list(shapes._OBJECTS).index(kind)
     side, row, column, sizes = 64, 31, 33, torch.arange(1, 28)
-    down = (torch.arange(side) - row).expand(len(sizes), 6, side)
     masks = shapes._object_masks(
-        down, torch.full((len(sizes), 6), column), sizes[:, None, None].expand(-1, 6, 1)
+        torch.arange(-32, 33),
+        torch.full((len(sizes), 6), row),
+        torch.full((len(sizes), 6), column),
+        sizes[:, None, None].expand(-1, 6, 1),
+        side,
     )
     for size, mask in zip(sizes.tolist(), masks[:, place].bool().numpy(), strict=True):
         np.testing.assert_array_equal(mask, tutorial_masks(kind, row, column, size, side))
@@ -150,11 +153,31 @@ def labelled_masks(kind: str, row: int, column: int, reach: int, side: int) -> n
 def test_labelled_shapes_are_what_they_should_be(shape: Shape, row: int, column: int) -> None:
     """Of any extent, inside the image and over its edge."""
     side, reaches = 32, torch.arange(1, 12)
-    run = shape(torch.arange(side) - row, reaches[:, None])
-    masks = shapes._pixels(run, torch.full((len(reaches),), column), side)
+    run = shape(torch.arange(-12, 13), reaches[:, None])
+    centres = (torch.full((len(reaches),), place) for place in (row, column))
+    masks = shapes._pixels(run, *centres, side)
     for reach, mask in zip(reaches.tolist(), masks.bool().numpy(), strict=True):
         expected = labelled_masks(shape.__name__, row, column, reach, side)
         np.testing.assert_array_equal(mask, expected)
+
+
+@pytest.mark.parametrize("size", [16, 17, 18, 20, 59, 60, 199])
+def test_no_object_reaches_farther_than_the_rows_that_are_painted(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Painted into twice as many rows, every image stays the same; at any size, odd ones too."""
+
+    def draw() -> list[Batch]:
+        index = torch.arange(300)
+        return [
+            task.sample(seed=0, split="test", index=index, size=size) for task in TASKS.values()
+        ]
+
+    before, about = draw(), shapes._rows_about
+    monkeypatch.setattr(shapes, "_rows_about", lambda reach, device: about(2 * reach, device))
+    for batch, more in zip(before, draw(), strict=True):
+        assert torch.equal(batch.image, more.image)
+        assert torch.equal(batch.target, more.target)
 
 
 def test_a_mesh_square_shows_only_its_odd_pixels() -> None:

@@ -18,7 +18,7 @@ from ablations.shapes import TASKS, _between, _random_bits, _whole
 from tests.benchmarks.timing import in_turns, tell
 
 SIDE: Final = 192
-COUNT: Final = 16
+COUNT: Final = 64
 ROUNDS: Final = 9
 
 Canvas = NDArray[np.bool_]
