@@ -116,7 +116,7 @@ def run(
         if retry:
             store.forgive()
         sweep = Sweep(store, Workers(workers or usual_workers(device), device, limit), part)
-        with heeding_signals(sweep, console.print):
+        with heeding_signals(sweep):
             ended = brought_to_end(sweep, Watcher(console))
         now = tally(store, part)
         if ended.stopped and now.open:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -152,14 +153,15 @@ def brought_to_end(sweep: Sweep, watch: Watch) -> Ended:
 
 
 @contextmanager
-def heeding_signals(sweep: Sweep, say: Callable[[str], None]) -> Iterator[None]:
+def heeding_signals(sweep: Sweep) -> Iterator[None]:
     """Meanwhile Ctrl-C and SIGTERM drain the sweep, and a second one stops it."""
 
     def heard(_number: int, _frame: object) -> None:
         if sweep.drained:
             raise KeyboardInterrupt
         sweep.drained = True
-        say("ending when the runs under way have ended; once more stops them")
+        # What comes in the middle of a line that is being printed must not print itself.
+        os.write(2, b"ending when the runs under way have ended; once more stops them\n")
 
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(number, heard) for number in numbers]
