@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import signal
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,16 +18,19 @@ from rich.console import Console
 
 from ablations.bench import measure
 from ablations.committed import rebuild
-from ablations.engines import Workers
+from ablations.doctor import examine, mend
+from ablations.engines import RUN_SECONDS, Workers
+from ablations.exports import FORMATS, export
 from ablations.files import replace_file
 from ablations.hardware import usual_workers
+from ablations.merge import merge
 from ablations.performance import BENCHMARKS, performance_files, read_measurements
 from ablations.plan import load_plan, shipped_plans
-from ablations.progress import Watcher
+from ablations.progress import Watcher, lines_of, summary_of
 from ablations.report import write_report
 from ablations.results import Results
-from ablations.store import Store, export
-from ablations.sweep import STORE, run_plan, tally
+from ablations.store import Store
+from ablations.sweep import STORE, Shard, Sweep, brought_to_end, heeding_signals, tally
 from unet.refusal import refusals_shown, require_choice
 
 INTERRUPTED = 130
@@ -83,58 +87,53 @@ def run(
     device: Annotated[
         Literal["auto", "cpu", "cuda"], typer.Option(help="auto is a GPU if there is one.")
     ] = "auto",
+    limit: Annotated[
+        float, typer.Option(metavar="SECONDS", min=1, help="What a run may take at most.")
+    ] = RUN_SECONDS,
+    extend: Annotated[bool, typer.Option("--extend", help="Go on with a changed plan.")] = False,
+    shard: Annotated[
+        str, typer.Option(metavar="I/N", help="Only the I-th of N parts, for one of N machines.")
+    ] = "1/1",
+    retry: Annotated[bool, typer.Option("--retry", help="Try again what was given up.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Train every cell of a plan that DIR does not have yet, and write the report there."""
-    chosen = load_plan(name)
+    """Train every cell of a plan that DIR does not have yet, and write the report there.
+
+    Ctrl-C ends it when the runs under way have ended; once more, at once.
+    """
+    chosen, console = load_plan(name), Console(stderr=True)
     words = ["python", "-m", "ablations", "run", name, "--out", str(out)]
     if device != "auto":
         words += ["--device", device]
     if workers:
         words += ["--workers", str(workers)]
-    same_line = shlex.join(words)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        trained, crashed = run_plan(
-            chosen,
-            out,
-            Workers(workers or usual_workers(device), device),
-            Watcher(Console(stderr=True)),
-        )
-    except KeyboardInterrupt:
-        with Store.open(out / STORE) as store:
-            now = tally(store)
-        if as_json:
-            print(json.dumps({"stopped": True, "stored": now.stored, "cells": now.cells}))
-        else:
-            print(f"stopped: {now.stored} of {now.cells} cells are stored; go on with: {same_line}")
-        raise SystemExit(INTERRUPTED) from None
-    with Store.open(out / STORE) as store:
-        now = tally(store)
+    if limit != RUN_SECONDS:
+        words += ["--limit", f"{limit:g}"]
+    part = Shard.parse(shard)
+    if part.parts > 1:
+        words += ["--shard", shard]
+    with Store.create(out / STORE, chosen, extend=extend) as store:
+        if retry:
+            store.forgive()
+        sweep = Sweep(store, Workers(workers or usual_workers(device), device, limit), part)
+        with heeding_signals(sweep):
+            ended = brought_to_end(sweep, Watcher(console))
+        now = tally(store, part)
+        if ended.stopped and now.open:
+            said = {"stopped": True, "stored": now.stored, "cells": now.cells}
+            way_on = f"go on with: {shlex.join(words)}"
+            print(
+                json.dumps(said)
+                if as_json
+                else f"stopped: {now.stored} of {now.cells} cells are stored; {way_on}"
+            )
+            raise SystemExit(INTERRUPTED)
         files = write_report(Results.of(chosen, store.records()), out) if now.stored else []
-    summary = {
-        "plan": chosen.name,
-        "cells": now.cells,
-        "already_done": now.stored - trained,
-        "trained": trained,
-        "crashed": [{"key": each.cell.key, "reason": each.reason} for each in crashed],
-        "files": [str(file) for file in files],
-    }
     if as_json:
-        print(json.dumps(summary))
+        print(json.dumps(summary_of(ended, now, files)))
     else:
-        print(
-            f"trained {trained} of {now.cells} cells, {now.stored - trained} were stored before"
-            if trained or crashed
-            else f"nothing to train: all {now.cells} cells are stored"
-        )
-        if crashed:
-            print(f"{len(crashed)} crashed, the first with {crashed[0].reason}")
-            print(f"try these again with: {same_line}")
-        if files:
-            print(f"report: {files[0]}")
-    if crashed:
+        print("\n".join(lines_of(ended, now, files, shlex.join(words))))
+    if now.given_up:
         raise SystemExit(1)
 
 
@@ -166,13 +165,55 @@ def report(folder: Folder, as_json: Json = False) -> None:
 @app.command(name="export")
 def export_records(
     folder: Folder,
-    to: Annotated[Path, typer.Option(metavar="FILE", help="A .jsonl file.")],
+    to: Annotated[
+        Path, typer.Option(metavar="FILE", help=f"A file in {', '.join(FORMATS)}, by its ending.")
+    ],
     as_json: Json = False,
 ) -> None:
-    """Write a sweep's records as text, one JSON object a line, for keeping or committing."""
+    """Write a sweep's records: whole as JSON lines, or the runs' scores as a table."""
     with Store.open(folder / STORE) as store:
         count = export(store, to)
     print(json.dumps({"records": count, "file": str(to)}) if as_json else f"{count} records: {to}")
+
+
+@app.command(name="merge")
+def merge_stores(
+    stores: Annotated[list[Path], typer.Argument(metavar="A.db B.db ...", help="Stores to read.")],
+    into: Annotated[Path, typer.Option(metavar="C.db", help="The store to write.")],
+    as_json: Json = False,
+) -> None:
+    """Bring the records of several stores of one plan together; twice is as good as once."""
+    merged = merge(stores, into)
+    if as_json:
+        print(json.dumps(asdict(merged)))
+    else:
+        print(f"{merged.added} records added, {merged.known} were there: {into}")
+        for key in merged.conflicts:
+            print(f"conflict: {key} has another result elsewhere; the first one stays")
+    if merged.conflicts:
+        raise SystemExit(1)
+
+
+@app.command()
+def doctor(
+    folder: Folder,
+    repair: Annotated[bool, typer.Option("--mend", help="Take damaged records out.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Look a sweep's store over, record by record."""
+    found = (mend if repair else examine)(folder / STORE)
+    if as_json:
+        print(json.dumps(asdict(found)))
+    else:
+        print(f"{found.sound} records are sound, {len(found.damaged)} damaged")
+        for line in (*found.damaged.values(), *(f"the file: {each}" for each in found.file)):
+            print(line)
+        if repair and not found.healthy:
+            print(f"mended; what was taken out is in {folder / 'quarantine.jsonl'}")
+        elif not found.healthy:
+            print(f"mend it with: python -m ablations doctor {shlex.quote(str(folder))} --mend")
+    if not found.healthy and not repair:
+        raise SystemExit(1)
 
 
 @app.command()

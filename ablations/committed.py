@@ -7,12 +7,12 @@ from pathlib import Path
 from ablations.architecture import architecture_files, tutorial_files
 from ablations.conformance import conformance_files, read_conformance
 from ablations.costs import cost_files, counter_files
+from ablations.exports import read_export
 from ablations.files import replace_file
 from ablations.kills import kill_files, read_kills, read_others
 from ablations.performance import gpu_not_measured, performance_files, read_measurements
 from ablations.report import render
 from ablations.results import Results
-from ablations.store import read_export
 
 
 def committed_files(folder: Path) -> dict[str, bytes]:

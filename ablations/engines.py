@@ -9,7 +9,7 @@ import platform
 import signal
 import threading
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent import futures
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,13 +21,15 @@ from pebble import ProcessExpired, ProcessPool
 
 from ablations.cell import Cell
 from ablations.hardware import Group, Hardware, find_hardware, groups
-from ablations.store import Record
+from ablations.records import Record
 from unet.refusal import Refusal
 
 if TYPE_CHECKING:
     from ablations.train import Trainer
 
 PARENT_CHECK_SECONDS: Final = 1.0
+RUN_SECONDS: Final = 6 * 3600.0
+"""What a run may take, if nothing else is said."""
 
 
 @final
@@ -45,15 +47,21 @@ class Workers:
     """`count` processes of one torch thread each, on `device` ("auto", "cpu" or "cuda").
 
     One thread in each of several processes beats several threads in one for nets of this
-    size, and a process that dies takes no other cell with it. On a GPU they share the device,
+    size, and a process that dies takes no other cell with it, nor one that is stopped because
+    it took more than `seconds` for what it was given. On a GPU they share the device,
     and each trains several seeds of a variant at once.
     """
 
     count: int
     device: str = "auto"
+    seconds: float = RUN_SECONDS
 
-    def run(self, cells: Iterable[Cell]) -> Generator[Record | Crashed]:
+    def run(
+        self, cells: Iterable[Cell], claim: Callable[[Cell], bool] = lambda _: True
+    ) -> Generator[Record | Crashed]:
         """What becomes of each cell, as they end. Closing the iterator stops the workers.
+
+        A cell is claimed when its turn comes, and left out if it cannot be.
 
         Cells that failed together are tried once more, each alone on the device: what does not
         fit beside others may fit then, and one cell takes no other with it. Raises `Refusal`
@@ -62,17 +70,24 @@ class Workers:
         alone: list[Group] = []
         with _started(self.count) as pool:
             hardware = _find_hardware(pool, self.device)
-            waiting = groups(cells, hardware, self.count)
+            waiting = claimed(groups(cells, hardware, self.count), claim)
             # One group ahead for each worker keeps all of them busy and memory bounded.
-            for group, result in _results(pool, self.device, waiting, 2 * self.count):
+            for group, result in _results(pool, self.device, waiting, 2 * self.count, self.seconds):
                 if hardware.device == "cuda" and isinstance(result, str):
                     alone += [(cell,) for cell in group]
                 else:
                     yield from _outcomes(group, result)
         if alone:
             with _started(1) as pool:
-                for group, result in _results(pool, self.device, iter(alone), 1):
+                for group, result in _results(pool, self.device, iter(alone), 1, self.seconds):
                     yield from _outcomes(group, result)
+
+
+def claimed(waiting: Iterator[Group], claim: Callable[[Cell], bool]) -> Iterator[Group]:
+    """The groups without the cells that cannot be claimed, one after the other."""
+    for group in waiting:
+        if held := tuple(cell for cell in group if claim(cell)):
+            yield held
 
 
 def _find_hardware(pool: ProcessPool, device: str) -> Hardware:
@@ -84,13 +99,13 @@ def _find_hardware(pool: ProcessPool, device: str) -> Hardware:
 
 
 def _results(
-    pool: ProcessPool, device: str, waiting: Iterator[Group], most: int
+    pool: ProcessPool, device: str, waiting: Iterator[Group], most: int, seconds: float
 ) -> Iterator[tuple[Group, list[Record] | str]]:
     """Each group's records, or why there are none, as they end; at most so many are under way."""
     running: dict[futures.Future[list[Record]], Group] = {}
     while True:
         for group in islice(waiting, most - len(running)):
-            running[pool.schedule(_run, args=(group, device))] = group
+            running[pool.schedule(_run, args=(group, device), timeout=seconds)] = group
         if not running:
             return
         done, _ = futures.wait(running, return_when=futures.FIRST_COMPLETED)

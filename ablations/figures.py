@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from ablations.plan import Plan
+from ablations.records import Example, Record
 from ablations.results import HEADLINE, Results, scores
 from ablations.shapes import TASKS
-from ablations.store import Example, Record
 
 MOST_ROWS: Final = 12
 TILE_INCHES: Final = 1.35

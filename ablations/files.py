@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import Final
 
 from unet.refusal import Refusal
 
@@ -42,3 +43,28 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+NETWORK_FILE_SYSTEMS: Final = frozenset(
+    ("nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "lustre", "ceph", "fuse.ceph", "afs",
+     "beegfs", "gpfs", "fuse.glusterfs", "glusterfs", "9p", "pvfs2", "orangefs")
+)  # fmt: skip
+
+
+def require_one_host(folder: Path) -> None:
+    """Refuse a network file system: SQLite's log is shared memory, which ends at the host."""
+    mounts = Path("/proc/self/mounts")
+    if not mounts.exists():
+        return
+    kinds = {}
+    for line in mounts.read_text().splitlines():
+        _, place, kind, *_ = line.split(" ")
+        kinds[Path(place.replace("\\040", " "))] = kind
+    above = (folder.resolve(), *folder.resolve().parents)
+    kind = next((kinds[each] for each in above if each in kinds), "")
+    if kind in NETWORK_FILE_SYSTEMS:
+        raise Refusal(
+            f"{folder}: on {kind}, a network file system, where two hosts could write and "
+            "each miss what the other wrote; use a local disk, and `run --shard` with `merge` "
+            "for several machines"
+        )

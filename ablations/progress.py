@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import final
 
 from rich.console import Console
@@ -12,7 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ablations.engines import Crashed
 from ablations.plan import Plan
-from ablations.sweep import Outcome, Tally
+from ablations.records import Record
+from ablations.store import MOST_ATTEMPTS
+from ablations.sweep import Ended, Outcome, Tally
 
 
 @final
@@ -39,13 +42,15 @@ class Watcher:
             for outcome in outcomes:
                 if isinstance(outcome, Crashed) or outcome.outcome == "diverged":
                     self._say(describe(outcome, start.plan))
-                bar.advance(task)
+                bar.advance(task, isinstance(outcome, Record))
                 yield outcome
 
     def _lines(self, outcomes: Iterable[Outcome], start: Tally) -> Iterator[Outcome]:
         began = time.monotonic()
+        place = start.stored
         for ended, outcome in enumerate(outcomes, start=1):
-            place = start.stored + ended
+            # One that crashed is tried again.
+            place += isinstance(outcome, Record)
             left = (time.monotonic() - began) / ended * (start.cells - place)
             self._say(
                 f"{place}/{start.cells} {describe(outcome, start.plan)}; about {left:.0f} s left"
@@ -63,3 +68,34 @@ def describe(outcome: Outcome, plan: Plan) -> str:
     if isinstance(outcome, Crashed):
         return f"{variant} seed {cell.seed}: crashed, {outcome.reason}"
     return f"{variant} seed {cell.seed}: {outcome.outcome} in {outcome.train_seconds:.1f} s"
+
+
+def summary_of(ended: Ended, now: Tally, files: list[Path]) -> dict[str, object]:
+    """What became of a sweep, for machines."""
+    return {
+        "plan": now.plan.name,
+        "cells": now.cells,
+        "already_done": now.stored - ended.trained,
+        "trained": ended.trained,
+        "given_up": now.given_up,
+        "open": now.open,
+        "crashed": [{"key": each.cell.key, "reason": each.reason} for each in ended.crashed],
+        "files": [str(file) for file in files],
+    }
+
+
+def lines_of(ended: Ended, now: Tally, files: list[Path], same_line: str) -> Iterator[str]:
+    """What became of a sweep, for people."""
+    if now.stored == now.cells and not ended.trained:
+        yield f"nothing to train: all {now.cells} cells are stored"
+    else:
+        before = now.stored - ended.trained
+        yield f"trained {ended.trained} of {now.cells} cells, {before} were stored before"
+    if now.given_up:
+        reason = f", the last with {ended.crashed[-1].reason}" if ended.crashed else ""
+        yield f"{now.given_up} were given up after {MOST_ATTEMPTS} attempts{reason}"
+        yield f"try these again with: {same_line} --retry"
+    if now.open:
+        yield f"{now.open} are being run by another process"
+    if files:
+        yield f"report: {files[0]}"

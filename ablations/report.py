@@ -120,6 +120,12 @@ def _compared(upper: Level, lower: Level) -> str:
 
 def limits(results: Results) -> Iterator[str]:
     """What a reader must not conclude."""
+    if len(results.environments) > 1:
+        yield (
+            f"What the machine did: the runs were made in {len(results.environments)} environments "
+            "(see Conditions), whose arithmetic or versions may differ; where one level's runs are "
+            "from one and another's from another, a difference may come from that."
+        )
     seeds = len(results.whole_seeds)
     comparisons = sum(math.comb(len(levels), 2) for levels in results.levels.values())
     steps = _varied_or_fixed(results, "training.steps")

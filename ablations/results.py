@@ -14,9 +14,9 @@ import pandas as pd
 
 from ablations.metrics import METRICS, Counts, macro
 from ablations.plan import Plan
+from ablations.records import Record
 from ablations.shapes import TASKS
 from ablations.statistics import Interval, mean_interval, paired_difference
-from ablations.store import Record
 
 HEADLINE: Final = "IoU"
 """The metric that sentences are about."""

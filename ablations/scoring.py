@@ -11,8 +11,8 @@ from torch.nn import functional
 from ablations.cell import Cell
 from ablations.hardware import Hardware
 from ablations.learner import draw, one_hot, window_logits
+from ablations.records import Example, Picture
 from ablations.shapes import TASKS
-from ablations.store import Example, Picture
 from unet.model import UNet
 
 BANDS: Final = (0, 2, 4, 8, 16)

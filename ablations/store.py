@@ -2,125 +2,64 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import math
+import os
 import sqlite3
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self, final
+from typing import Final, Self, final
 
-import numpy as np
-import numpy.typing as npt
-from pydantic import BaseModel, Field, ValidationError
-
-from ablations.cell import STRICT, Cell
-from ablations.files import replace_file
+from ablations.files import require_one_host
 from ablations.plan import Plan, read_plan
+from ablations.records import Record
 from unet.refusal import Refusal
 
 APPLICATION: Final = 0x554E4554
 """Marks a SQLite file as ours: "UNET"."""
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of the tables below; a file of another version is left as it is."""
 
 _SCHEMA: Final = """
 CREATE TABLE plan (name TEXT NOT NULL, source TEXT NOT NULL);
 CREATE TABLE records (key TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE attempts (token INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL, \
+owner INTEGER NOT NULL, began REAL NOT NULL, deadline REAL NOT NULL, ended REAL, outcome TEXT, \
+reason TEXT NOT NULL DEFAULT '');
+CREATE INDEX attempts_of ON attempts (key);
+CREATE UNIQUE INDEX running ON attempts (key) WHERE outcome IS NULL;
 """
+"""The plan, the records, and the history: at most one attempt at a cell runs at any time."""
+
+MOST_ATTEMPTS: Final = 3
+"""Failures after which a cell is given up until somebody asks for it again."""
+
+
+@final
+@dataclass(frozen=True)
+class Attempt:
+    """One line of the history: `outcome` is None while it runs, else one of `OUTCOMES`."""
+
+    token: int
+    key: str
+    owner: int
+    began: float
+    ended: float | None
+    outcome: str | None
+    reason: str
+
+
+OUTCOMES: Final = {
+    "done": "left a record",
+    "failed": "crashed, or took too long",
+    "lost": "its holder died, or was not heard of in time",
+    "returned": "given back when its holder was stopped",
+    "forgiven": "failed, and asked for again",
+}
+
 
 _DAMAGED: Final = "put a copy in its place, or move it away and run again"
-
-_LARGEST_PICTURE: Final = 2**24
-
-Size = Annotated[int, Field(ge=1, le=_LARGEST_PICTURE)]
-
-
-class Picture(BaseModel):
-    """An 8-bit image as text: deflated and in base 64."""
-
-    model_config = STRICT
-
-    shape: tuple[Size, ...]
-    data: str
-
-    @classmethod
-    def of(cls, pixels: npt.NDArray[np.uint8]) -> Self:
-        """`pixels`, of any shape."""
-        return cls(
-            shape=pixels.shape, data=base64.b64encode(zlib.compress(pixels.tobytes(), 9)).decode()
-        )
-
-    def pixels(self) -> npt.NDArray[np.uint8]:
-        """The image again; raises `Refusal` if the text is none."""
-        count = math.prod(self.shape)
-        try:
-            if count > _LARGEST_PICTURE:
-                raise ValueError(f"{count} pixels")
-            raw = zlib.decompressobj().decompress(base64.b64decode(self.data, validate=True), count)
-            return np.frombuffer(raw, dtype=np.uint8).reshape(self.shape)
-        except (ValueError, zlib.error) as problem:
-            raise Refusal(f"a record's picture is malformed: {problem}") from None
-
-
-class Example(BaseModel):
-    """One test image with its mask and what the net made of it.
-
-    The image is (S, S) or (S, S, 3); mask and prediction, of the scored window, hold class
-    indices where classes exclude each other, else one bit for each class.
-    """
-
-    model_config = STRICT
-
-    image: Picture
-    mask: Picture
-    prediction: Picture
-
-
-class Record(BaseModel):
-    """What one cell's run left behind: counts and costs, from which every score derives.
-
-    - `counts`: (bands, classes, 3), true positives, false positives and false negatives in
-      pixels over all test images; band b holds the pixels whose distance to the edge of the
-      scored window is in `bands[b]` up to below `bands[b + 1]`. None for a diverged run.
-    - `losses`: the mean training loss over each tenth of the run.
-    - `macs`: of one forward pass of one image. `*_seconds`: wall time.
-    """
-
-    model_config = STRICT
-
-    key: str = Field(pattern="^[0-9a-f]{32}$")
-    cell: dict[str, Any]
-    outcome: Literal["done", "diverged"]
-    bands: tuple[int, ...]
-    counts: tuple[tuple[tuple[int, int, int], ...], ...] | None
-    losses: tuple[float | None, ...]
-    parameters: int
-    macs: int
-    train_seconds: float
-    test_seconds: float
-    environment: dict[str, str]
-    example: Example | None = None
-
-    @classmethod
-    def read(cls, body: str, where: str) -> Self:
-        """The record in the JSON text `body`; raises `Refusal` naming `where` if it is none."""
-        try:
-            record = cls.model_validate_json(body)
-        except ValidationError as problem:
-            error = problem.errors()[0]
-            name = ".".join(map(str, error["loc"])) or "the whole"
-            raise Refusal(f"{where}: malformed record: {name}: {error['msg']}") from None
-        if record.parsed_cell().key != record.key:
-            raise Refusal(f"{where}: malformed record: key {record.key} is not that of its cell")
-        return record
-
-    def parsed_cell(self) -> Cell:
-        """The cell that was run."""
-        return Cell.from_data(self.cell)
 
 
 @final
@@ -137,17 +76,26 @@ class Store:
         self._connection = connection
 
     @classmethod
-    def create(cls, path: Path, plan: Plan) -> Self:
+    def create(cls, path: Path, plan: Plan, *, extend: bool = False) -> Self:
         """The store at `path`, made for `plan` if there is none yet.
 
-        Raises `Refusal` if it holds another plan, is no store, or cannot be written.
+        If it holds another plan, `extend` puts `plan` in its place; records of cells that it
+        does not have stay. Raises `Refusal` if it holds another plan, is no store, or cannot be
+        written.
         """
         with _refusing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(path, isolation_level=None)
+            require_one_host(path.parent)
+            connection = _connect(path)
             if connection.execute("PRAGMA schema_version").fetchone() == (0,):
                 _initialise(connection, plan)
-            return cls._checked(path, connection, expected=plan)
+            store = cls._checked(path, connection)
+            if plan.identity != store.plan.identity:
+                if not extend:
+                    store.close()
+                    raise _another_plan(path, store.plan, plan)
+                store.put_plan(plan)
+            return store
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -157,15 +105,37 @@ class Store:
                 raise Refusal(
                     f"{path}: no such store; `ablations run PLAN --out {path.parent}` makes one"
                 )
-            return cls._checked(path, sqlite3.connect(path, isolation_level=None), expected=None)
+            return cls._checked(path, _connect_to_read(path))
 
     @classmethod
-    def _checked(cls, path: Path, connection: sqlite3.Connection, expected: Plan | None) -> Self:
+    def _checked(cls, path: Path, connection: sqlite3.Connection) -> Self:
         try:
-            return cls(path, connection, _stored_plan(path, connection, expected))
+            return cls(path, connection, _stored_plan(path, connection))
         except BaseException:
             connection.close()
             raise
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction that no other writer can come between; an exception undoes it."""
+        with _refusing(self.path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    def put_plan(self, plan: Plan) -> None:
+        """Go on with another plan; records of cells that it does not have stay."""
+        with self.writing() as connection:
+            connection.execute("UPDATE plan SET name = ?, source = ?", (plan.name, plan.source))
+        self.plan = plan
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
 
     def add(self, record: Record) -> None:
         """Keep `record` for good; one that is already there stays as it is."""
@@ -174,6 +144,76 @@ class Store:
                 "INSERT OR IGNORE INTO records VALUES (?, ?)",
                 (record.key, record.model_dump_json()),
             )
+
+    def add_all(self, records: Iterable[Record]) -> None:
+        """Keep several at once: all of them, or none if this is broken off."""
+        with self.writing() as connection:
+            connection.executemany(
+                "INSERT OR IGNORE INTO records VALUES (?, ?)",
+                [(record.key, record.model_dump_json()) for record in records],
+            )
+
+    def add_history(self, attempts: Iterable[Attempt]) -> None:
+        """Keep the ended attempts of another store that are not here yet."""
+        with self.writing() as connection:
+            for each in attempts:
+                known = connection.execute(
+                    "SELECT 1 FROM attempts WHERE key = ? AND owner = ? AND began = ?",
+                    (each.key, each.owner, each.began),
+                )
+                if each.ended is not None and known.fetchone() is None:
+                    connection.execute(
+                        "INSERT INTO attempts (key, owner, began, deadline, ended, outcome, reason)"
+                        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                        (each.key, each.owner, each.began, each.ended, each.ended, each.outcome,
+                         each.reason),
+                    )  # fmt: skip
+
+    def get(self, key: str) -> Record | None:
+        """The record of this key, if there is one."""
+        with _refusing(self.path):
+            row = self._connection.execute("SELECT body FROM records WHERE key = ?", (key,))
+            found = row.fetchone()
+            return None if found is None else self._read(key, found[0])
+
+    def _read(self, key: str, body: str) -> Record:
+        record = Record.read(body, f"{self.path}, record {key}")
+        if record.key != key:
+            raise Refusal(f"{self.path}, record {key}: it is the record of {record.key}")
+        return record
+
+    def __contains__(self, key: str) -> bool:
+        """Whether there is a record of this key."""
+        with _refusing(self.path):
+            row = self._connection.execute("SELECT 1 FROM records WHERE key = ?", (key,))
+            return row.fetchone() is not None
+
+    def given_up(self) -> set[str]:
+        """The keys of cells that have failed too often to be tried again unasked."""
+        with _refusing(self.path):
+            rows = self._connection.execute(
+                "SELECT key FROM attempts WHERE outcome IN ('failed', 'lost') "
+                "GROUP BY key HAVING count(*) >= ?",
+                (MOST_ATTEMPTS,),
+            )
+            return {key for (key,) in rows if key not in self}
+
+    def forgive(self) -> None:
+        """Let cells that were given up be tried again."""
+        with self.writing() as connection:
+            connection.execute(
+                "UPDATE attempts SET outcome = 'forgiven' WHERE outcome IN ('failed', 'lost')"
+            )
+
+    def attempts(self) -> Iterator[Attempt]:
+        """The history, oldest first."""
+        with _refusing(self.path):
+            rows = self._connection.execute(
+                "SELECT token, key, owner, began, ended, outcome, reason FROM attempts "
+                "ORDER BY token"
+            )
+            for row in rows:
+                yield Attempt(*row)
 
     def keys(self) -> set[str]:
         """The keys of all records."""
@@ -185,19 +225,35 @@ class Store:
         with _refusing(self.path):
             rows = self._connection.execute("SELECT key, body FROM records ORDER BY key")
             for key, body in rows:
-                yield Record.read(body, f"{self.path}, record {key}")
+                yield self._read(key, body)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._connection.close()
+        self.close()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # Another writer holds the file for a moment only; a minute is more than it ever needs.
+    connection = sqlite3.connect(path, isolation_level=None, timeout=60)
+    connection.execute("PRAGMA synchronous=FULL")
+    return connection
+
+
+def _connect_to_read(path: Path) -> sqlite3.Connection:
+    """A connection that writes nothing, not even beside the file: its folder may be read-only."""
+    address = f"{path.absolute().as_uri()}?mode=ro"
+    log = path.with_name(path.name + "-wal")
+    writable = os.access(path.parent, os.W_OK)
+    if not writable and not (log.exists() and log.stat().st_size):
+        address += "&immutable=1"
+    return sqlite3.connect(address, uri=True, isolation_level=None, timeout=60)
 
 
 def _initialise(connection: sqlite3.Connection, plan: Plan) -> None:
     """Make the tables in one transaction, so that a crash leaves all of them or none."""
     connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
     connection.execute("BEGIN IMMEDIATE")
     if connection.execute("PRAGMA schema_version").fetchone() != (0,):
         connection.execute("ROLLBACK")  # Another process came first; what it made is checked next.
@@ -210,8 +266,8 @@ def _initialise(connection: sqlite3.Connection, plan: Plan) -> None:
     connection.execute("COMMIT")
 
 
-def _stored_plan(path: Path, connection: sqlite3.Connection, expected: Plan | None) -> Plan:
-    """The plan of a store that is one of ours, of this version and of the `expected` plan."""
+def _stored_plan(path: Path, connection: sqlite3.Connection) -> Plan:
+    """The plan of a store that is one of ours, and of a version that this program can read."""
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION:
@@ -221,43 +277,39 @@ def _stored_plan(path: Path, connection: sqlite3.Connection, expected: Plan | No
             f"{path}: a store of version {version}, and this program reads version {VERSION}; "
             "use the program that wrote it, or another --out"
         )
-    connection.execute("PRAGMA synchronous=FULL")
     row = connection.execute("SELECT name, source FROM plan").fetchone()
     if row is None or not all(isinstance(text, str) for text in row):
         raise Refusal(f"{path}: damaged: it names no plan; {_DAMAGED}")
     name, source = row
-    plan = read_plan(source, name=name, file=f"the plan stored in {path}")
-    if expected is not None and expected.identity != plan.identity:
-        raise Refusal(
-            f"{path}: holds the plan {name!r} with other content than the {expected.name!r} "
-            "that you gave; choose another --out"
-        )
-    return plan
+    return read_plan(source, name=name, file=f"the plan stored in {path}")
 
 
-def export(store: Store, path: Path) -> int:
-    """Write a store as text, a line for the plan and one for each record; returns their number."""
-    header = json.dumps({"plan": store.plan.name, "source": store.plan.source})
-    bodies = [record.model_dump_json() for record in store.records()]
-    replace_file(path, "\n".join([header, *bodies, ""]).encode())
-    return len(bodies)
+def _another_plan(path: Path, stored: Plan, given: Plan) -> Refusal:
+    return Refusal(
+        f"{path}: holds the plan {stored.name!r}, and the {given.name!r} that you gave differs: "
+        f"{'; '.join(differences(stored, given))}; add --extend to go on with it, or choose "
+        "another --out"
+    )
 
 
-def read_export(path: Path) -> tuple[Plan, list[Record]]:
-    """The plan and the records that `export` wrote; raises `Refusal` for any other file."""
-    try:
-        header, *bodies = path.read_text(encoding="utf-8").splitlines()
-        head = json.loads(header)
-        plan = read_plan(head["source"], name=head["plan"], file=f"the plan stored in {path}")
-    except Refusal:
-        raise
-    except OSError as problem:
-        raise Refusal(f"{path}: {problem.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise Refusal(f"{path}: line 1 names no plan, so this is no export of records") from None
-    return plan, [
-        Record.read(body, f"{path}:{number}") for number, body in enumerate(bodies, start=2)
-    ]
+def differences(old: Plan, new: Plan) -> Iterator[str]:
+    """What is not the same in two plans, thing by thing."""
+    if old.seeds != new.seeds:
+        yield f"seeds {old.seeds} -> {new.seeds}"
+    for axis in {**old.axes, **new.axes}:
+        before, after = old.axes.get(axis), new.axes.get(axis)
+        if before != after:
+            yield f"axis {axis} {_listed(before)} -> {_listed(after)}"
+    for group in new.settings:
+        before_all, after_all = old.settings[group], new.settings[group]
+        for name in {**before_all, **after_all}:
+            before_one, after_one = before_all.get(name), after_all.get(name)
+            if before_one != after_one:
+                yield f"{group}.{name} {before_one} -> {after_one}"
+
+
+def _listed(values: tuple[object, ...] | None) -> str:
+    return "none" if values is None else ", ".join(map(str, values))
 
 
 @contextmanager

@@ -18,3 +18,8 @@ def as_csv(table: pd.DataFrame) -> bytes:
     """CSV with six decimals, the same bytes on every system."""
     text: str = table.to_csv(index=False, float_format="%.6f", lineterminator="\n")
     return text.encode()
+
+
+def without_formula(value: object) -> object:
+    """A cell that a spreadsheet would take for a formula gets an apostrophe before it."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") else value

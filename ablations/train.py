@@ -17,8 +17,8 @@ import torch
 from ablations.cell import Cell
 from ablations.hardware import Hardware
 from ablations.learner import Learner, Stack
+from ablations.records import Record
 from ablations.scoring import BANDS, count_test_images, example
-from ablations.store import Record
 from unet import algebra
 
 LOSS_SAMPLES: Final = 10

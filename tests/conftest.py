@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, settings
 from ablations.cell import Cell
 from ablations.hardware import find_hardware
 from ablations.plan import Plan, read_plan
-from ablations.store import Record
+from ablations.records import Record
 from ablations.train import Trainer
 
 ROOT = Path(__file__).parent.parent

@@ -16,13 +16,17 @@ from typer.testing import CliRunner
 
 import ablations.__main__ as ablations_command
 import unet.__main__ as unet_command
+from ablations import engines
 from ablations.engines import Crashed
+from ablations.hardware import Group
 from ablations.plan import Plan
 from ablations.progress import Watcher
-from ablations.store import Record, Store
+from ablations.records import Record
+from ablations.store import Store
 from ablations.sweep import STORE, Tally
 from tests.conftest import ROOT, TINY
 from tests.test_algebra import FIGURE_1
+from unet import Refusal
 
 
 def run(command: str, *words: str) -> subprocess.CompletedProcess[str]:
@@ -192,9 +196,11 @@ def test_status_counts(swept: Path) -> None:
     }  # fmt: skip
 
 
-def test_a_finished_sweep_has_nothing_to_train(swept: Path, tiny_records: list[Record]) -> None:
+def test_a_finished_sweep_has_nothing_to_train(
+    swept: Path, tiny: Plan, tiny_records: list[Record]
+) -> None:
     """It says so, and shows where the report is."""
-    with Store.open(swept / STORE) as store:
+    with Store.create(swept / STORE, tiny) as store:
         store.add(tiny_records[3])
     plan = swept / "tiny.toml"
     plan.write_text(TINY)
@@ -228,7 +234,7 @@ def test_plan_shows_what_would_run() -> None:
     [
         (["run", "nope", "--out", "x"], "plan 'nope': No such file"),
         (["run", "{plan}", "--out", "/dev/null/x"], "/dev/null/x/sweep.db: Not a directory"),
-        (["run", "smoke", "--out", "{swept}"], "holds the plan 'tiny' with other content"),
+        (["run", "smoke", "--out", "{swept}"], "add --extend to go on with it"),
         (["status", "/no/such/place"], "no such store; `ablations run PLAN --out"),
         (["report", "/no/such/place"], "no such store"),
         (["export", "{swept}", "--to", "/dev/null/x.jsonl"], "/dev/null/x.jsonl: "),
@@ -254,36 +260,39 @@ def test_ablations_mistakes_are_one_line(
     assert (swept / STORE).read_bytes() == before
 
 
-def test_run_tells_of_crashes(swept: Path, tiny: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+def no_room(cells: Group, _device: str) -> list[Record]:
+    """In a worker: nothing fits."""
+    raise MemoryError(f"no room for {len(cells)}")
+
+
+def test_run_tells_of_what_it_gave_up(swept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit code 1, the reason, and the line that tries again."""
-    cell = list(tiny.cells())[3]
+    monkeypatch.setattr(engines, "_run", no_room)
     plan = swept / "tiny.toml"
     plan.write_text(TINY)
-    monkeypatch.setattr(
-        ablations_command, "run_plan", lambda *_: (0, [Crashed(cell, "MemoryError: no room")])
-    )
-    found = CliRunner().invoke(
-        ablations_command.app, ["run", str(plan), "--out", str(swept)], catch_exceptions=False
-    )
+    words = ["run", str(plan), "--out", str(swept), "--workers", "1"]
+    found = CliRunner().invoke(ablations_command.app, words, catch_exceptions=False)
     assert found.exit_code == 1
-    assert "1 crashed, the first with MemoryError: no room" in found.output
-    assert f"python -m ablations run {plan} --out {swept}" in found.output
+    assert "1 were given up after 3 attempts, the last with MemoryError: no room" in found.output
+    assert f"python -m ablations run {plan} --out {swept} --workers 1 --retry" in found.output
+    again = CliRunner().invoke(ablations_command.app, [*words, "--json"], catch_exceptions=False)
+    assert json.loads(again.output)["given_up"] == 1
+    assert again.exit_code == 1
+    third = CliRunner().invoke(ablations_command.app, [*words, "--retry"], catch_exceptions=False)
+    assert third.output.count("MemoryError: no room for 1") >= 3
 
 
-def test_an_interrupt_is_told_with_the_line_that_goes_on(
-    swept: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """How much is stored, and exit code 130."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
+def test_a_changed_plan_is_shown_and_asks_for_extend(swept: Path) -> None:
+    """What differs, in one line; with the option the records that still belong stay."""
     plan = swept / "tiny.toml"
-    plan.write_text(TINY)
-    monkeypatch.setattr(ablations_command, "run_plan", interrupt)
-    found = CliRunner().invoke(ablations_command.app, ["run", str(plan), "--out", str(swept)])
-    assert found.exit_code == 130
-    assert "stopped: 3 of 4 cells are stored; go on with: python -m ablations run" in found.output
+    plan.write_text(TINY.replace("seeds = 2", "seeds = 1"))
+    words = ["run", str(plan), "--out", str(swept)]
+    with pytest.raises(Refusal, match="seeds 2 -> 1; add --extend to go on with it"):
+        CliRunner().invoke(ablations_command.app, words, catch_exceptions=False)
+    found = CliRunner().invoke(ablations_command.app, [*words, "--extend", "--json"])
+    assert json.loads(found.output.splitlines()[-1])["cells"] == 2
+    with Store.open(swept / STORE) as store:
+        assert len(list(store.records())) >= 3, "records of cells that are no more planned are gone"
 
 
 @pytest.mark.parametrize("terminal", [True, False])
@@ -293,11 +302,13 @@ def test_progress_is_shown(tiny: Plan, tiny_records: list[Record], terminal: boo
     console = Console(file=text, force_terminal=terminal, width=120)
     crash = Crashed(list(tiny.cells())[1], "MemoryError: [red]")
     outcomes = [tiny_records[0], crash, *tiny_records[2:]]
-    assert list(Watcher(console)(iter(outcomes), Tally(tiny, 4, 0))) == outcomes
+    assert list(Watcher(console)(iter(outcomes), Tally(tiny, 4, 0, 0))) == outcomes
     shown = text.getvalue()
     assert "none seed 0: crashed, MemoryError: [red]" in shown
     assert ("concat seed 0: done" in shown) != terminal
-    assert "4/4" in shown
+    # One that crashed is still to come.
+    assert "3/4" in shown
+    assert "4/4" not in shown
 
 
 def test_the_console_scripts_are_installed() -> None:

@@ -94,36 +94,50 @@ MAP = {
     "ablations.plan": {
         "unet.refusal", "unet.spec", "unet.algebra", "ablations.shapes", "ablations.cell",
     },
-    "ablations.store": {"unet.refusal", "ablations.files", "ablations.cell", "ablations.plan"},
+    "ablations.records": {"unet.refusal", "ablations.cell"},
+    "ablations.store": {
+        "unet.refusal", "ablations.files", "ablations.plan", "ablations.records",
+    },
+    "ablations.leases": {"unet.refusal", "ablations.records", "ablations.store"},
+    "ablations.merge": {"unet.refusal", "ablations.records", "ablations.store"},
+    "ablations.doctor": {
+        "unet.refusal", "ablations.files", "ablations.records", "ablations.store",
+    },
     "ablations.hardware": {"unet.refusal", "unet.algebra", "unet.memory", "ablations.cell"},
     "ablations.learner": {
         "unet.inits", "unet.skips", "unet.model",
         "ablations.shapes", "ablations.cell", "ablations.hardware",
     },
     "ablations.scoring": {
-        "unet.model", "ablations.shapes", "ablations.cell", "ablations.store",
+        "unet.model", "ablations.shapes", "ablations.cell", "ablations.records",
         "ablations.hardware", "ablations.learner",
     },
     "ablations.train": {
-        "unet.algebra", "ablations.cell", "ablations.store", "ablations.hardware",
+        "unet.algebra", "ablations.cell", "ablations.records", "ablations.hardware",
         "ablations.learner", "ablations.scoring",
     },
     "ablations.engines": {
-        "unet.refusal", "ablations.cell", "ablations.store", "ablations.hardware",
+        "unet.refusal", "ablations.cell", "ablations.records", "ablations.hardware",
         "ablations.train",
     },
     "ablations.sweep": {
-        "ablations.cell", "ablations.plan", "ablations.store", "ablations.engines",
+        "unet.refusal", "ablations.cell", "ablations.plan", "ablations.records", "ablations.store",
+        "ablations.leases", "ablations.engines",
     },
     "ablations.progress": {
-        "ablations.plan", "ablations.engines", "ablations.sweep",
+        "ablations.plan", "ablations.records", "ablations.store", "ablations.engines",
+        "ablations.sweep",
     },
     "ablations.results": {
         "ablations.shapes", "ablations.metrics", "ablations.statistics", "ablations.plan",
-        "ablations.store",
+        "ablations.records",
+    },
+    "ablations.exports": {
+        "unet.refusal", "ablations.files", "ablations.tables", "ablations.plan",
+        "ablations.records", "ablations.store", "ablations.results",
     },
     "ablations.figures": {
-        "ablations.shapes", "ablations.plan", "ablations.store", "ablations.results",
+        "ablations.shapes", "ablations.plan", "ablations.records", "ablations.results",
     },
     "ablations.report": {
         "unet.refusal", "unet.spec", "ablations.shapes", "ablations.metrics",
@@ -139,7 +153,7 @@ MAP = {
     "ablations.conformance": {"ablations.tables"},
     "ablations.performance": {"unet.refusal", "ablations.cell", "ablations.tables"},
     "ablations.committed": {
-        "ablations.files", "ablations.kills", "ablations.conformance", "ablations.store",
+        "ablations.files", "ablations.kills", "ablations.conformance", "ablations.exports",
         "ablations.results", "ablations.performance",
         "ablations.report", "ablations.architecture", "ablations.costs",
     },
@@ -150,7 +164,7 @@ MAP = {
         "unet.refusal", "ablations.bench", "ablations.files", "ablations.performance",
         "ablations.committed", "ablations.engines", "ablations.hardware", "ablations.plan",
         "ablations.progress", "ablations.report", "ablations.results", "ablations.store",
-        "ablations.sweep",
+        "ablations.exports", "ablations.merge", "ablations.doctor", "ablations.sweep",
     },
 }  # fmt: skip
 

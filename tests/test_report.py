@@ -14,9 +14,9 @@ import pytest
 from ablations.architecture import CLAIMED_INPUT, TUTORIAL_CLAIMS, tutorial_rows
 from ablations.figures import MOST_ROWS, colours, layout
 from ablations.plan import Plan, load_plan, read_plan
+from ablations.records import Record
 from ablations.report import findings, render, write_report
 from ablations.results import Results, scores
-from ablations.store import Record
 from tests.conftest import ROOT, TINY
 from unet import Refusal
 

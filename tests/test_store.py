@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ablations.exports import export, read_export
 from ablations.plan import Plan, read_plan
-from ablations.store import Picture, Record, Store, export, read_export
+from ablations.records import Picture, Record
+from ablations.store import Store
 from tests.conftest import TINY
 from unet import Refusal
 
@@ -42,8 +44,9 @@ def test_a_record_survives_kill_9(path: Path, tiny: Plan, tiny_records: list[Rec
     """Once `add` has returned, the writer may die in the middle of the next one."""
     script = (
         "import sys, os, signal; from pathlib import Path\n"
-        "from ablations.store import Record, Store\n"
-        "store = Store.open(Path(sys.argv[1]))\n"
+        "from ablations.records import Record\n"
+        "from ablations.store import Store\n"
+        "store = Store.create(Path(sys.argv[1]), Store.open(Path(sys.argv[1])).plan)\n"
         "store.add(Record.read(sys.argv[2], 'argv'))\n"
         "store._connection.execute('BEGIN IMMEDIATE')\n"
         "store._connection.execute('DELETE FROM records')\n"
@@ -72,9 +75,29 @@ def test_another_plan_is_refused(path: Path, tiny: Plan) -> None:
     Store.create(path, tiny).__exit__()
     before = path.read_bytes()
     other = dataclasses.replace(tiny, seeds=3)
-    with pytest.raises(Refusal, match="holds the plan 'tiny' with other content"):
+    with pytest.raises(Refusal, match="differs: seeds 2 -> 3; add --extend"):
         Store.create(path, other)
     assert path.read_bytes() == before
+    other = read_plan(TINY.replace("seeds = 2", "seeds = 3"), name="tiny", file="f")
+    Store.create(path, other, extend=True).close()
+    with Store.open(path) as store:
+        assert store.plan.seeds == 3
+
+
+def test_a_reader_needs_no_writable_folder(
+    path: Path, tiny: Plan, tiny_records: list[Record]
+) -> None:
+    """As on a medium that is mounted for reading."""
+    with Store.create(path, tiny) as store:
+        store.add(tiny_records[0])
+    path.parent.chmod(0o500)
+    try:
+        with Store.open(path) as store:
+            assert list(store.records()) == [tiny_records[0]]
+            with pytest.raises(Refusal, match="readonly"):
+                store.add(tiny_records[1])
+    finally:
+        path.parent.chmod(0o700)
 
 
 def test_a_store_of_another_version_is_refused_and_left_alone(path: Path, tiny: Plan) -> None:
@@ -84,7 +107,7 @@ def test_a_store_of_another_version_is_refused_and_left_alone(path: Path, tiny: 
         connection.execute("PRAGMA user_version=99")
     connection.close()
     before = path.read_bytes()
-    with pytest.raises(Refusal, match="a store of version 99, and this program reads version 1"):
+    with pytest.raises(Refusal, match="a store of version 99, and this program reads version 2"):
         Store.create(path, tiny)
     assert path.read_bytes() == before
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import signal
 import sqlite3
@@ -17,11 +18,14 @@ import pytest
 import torch
 
 from ablations import engines, hardware
+from ablations import leases as leases_module
+from ablations import store as store_module
 from ablations.engines import Crashed, Workers
 from ablations.hardware import Group, Hardware, find_hardware
 from ablations.plan import Plan, read_plan
-from ablations.store import Record, Store
-from ablations.sweep import STORE, missing_cells, run_missing, run_plan, tally
+from ablations.records import Record
+from ablations.store import Store
+from ablations.sweep import STORE, Ended, Sweep, brought_to_end, missing_cells, tally
 from tests.conftest import TINY
 from unet import Refusal
 
@@ -29,6 +33,12 @@ from unet import Refusal
 def hand_on(outcomes: Iterator[Record | Crashed], _start: object) -> Iterator[Record | Crashed]:
     """Watch nothing."""
     return outcomes
+
+
+def sweep_in(folder: Path, plan: Plan, workers: Workers) -> Ended:
+    """Bring the sweep in `folder` to its end."""
+    with Store.create(folder / STORE, plan) as store:
+        return brought_to_end(Sweep(store, workers), hand_on)
 
 
 def test_a_sweep_runs_what_is_missing_and_only_that(
@@ -39,8 +49,8 @@ def test_a_sweep_runs_what_is_missing_and_only_that(
         for record in tiny_records[1:]:
             store.add(record)
         assert [cell.key for cell in missing_cells(store)] == [tiny_records[0].key]
-    assert run_plan(tiny, tmp_path, Workers(2, "cpu"), hand_on) == (1, [])
-    assert run_plan(tiny, tmp_path, Workers(2, "cpu"), hand_on) == (0, [])
+    assert sweep_in(tmp_path, tiny, Workers(2, "cpu")) == Ended(1, [], stopped=False)
+    assert sweep_in(tmp_path, tiny, Workers(2, "cpu")) == Ended(0, [], stopped=False)
     with Store.open(tmp_path / STORE) as store:
         now = tally(store)
         assert (now.cells, now.stored) == (4, 4)
@@ -52,17 +62,44 @@ def test_a_sweep_runs_what_is_missing_and_only_that(
 def test_a_dying_worker_takes_only_its_own_cell(
     tmp_path: Path, tiny: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One cell kills its process, one raises; the others are stored, and both are tried again."""
+    """One cell kills its process, one raises; the others are stored, these tried thrice."""
     monkeypatch.setattr(engines, "_run", fail_twice)
     with Store.create(tmp_path / STORE, tiny) as store:
-        outcomes = list(run_missing(store, Workers(2, "cpu")))
-        crashed = {o.cell.key: o.reason for o in outcomes if isinstance(o, Crashed)}
+        ended = brought_to_end(Sweep(store, Workers(2, "cpu")), hand_on)
         cells = list(tiny.cells())
+        crashed = {each.cell.key: each.reason for each in ended.crashed}
         assert set(crashed) == {cells[0].key, cells[1].key}
         assert "ProcessExpired" in crashed[cells[0].key]
         assert crashed[cells[1].key] == "RuntimeError: no luck"
         assert store.keys() == {cells[2].key, cells[3].key}
+        # Given up: neither is run again until somebody asks.
+        assert list(missing_cells(store)) == []
+        assert tally(store).given_up == 2
+        assert [a.outcome for a in store.attempts() if a.key in crashed] == ["failed"] * 6
+        store.forgive()
         assert {cell.key for cell in missing_cells(store)} == set(crashed)
+
+
+def hang(cells: Group, device: str) -> list[Record]:
+    """In a worker: seed 0 never ends."""
+    if cells[0].seed == 0:
+        time.sleep(600)
+    from ablations.train import Trainer
+
+    return Trainer(find_hardware(device)).run(cells)
+
+
+def test_a_run_that_takes_too_long_is_stopped(
+    tmp_path: Path, tiny: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And only it."""
+    monkeypatch.setattr(engines, "_run", hang)
+    monkeypatch.setattr(store_module, "MOST_ATTEMPTS", 1)
+    monkeypatch.setattr(leases_module, "MOST_ATTEMPTS", 1)
+    ended = sweep_in(tmp_path, tiny, Workers(2, "cpu", seconds=8))
+    assert ended.trained == 2
+    assert {each.cell.seed for each in ended.crashed} == {0}
+    assert all("TimeoutError" in each.reason for each in ended.crashed)
 
 
 def fail_twice(cells: Group, device: str) -> list[Record]:
@@ -107,7 +144,7 @@ def pretend_gpu(device: str) -> Hardware:
 def test_a_missing_gpu_is_refused_before_anything_runs(tmp_path: Path, tiny: Plan) -> None:
     """One line, not a crash for each cell."""
     with pytest.raises(Refusal, match="torch finds no GPU on this machine; use 'cpu' or 'auto'"):
-        run_plan(tiny, tmp_path, Workers(1, "cuda"), hand_on)
+        sweep_in(tmp_path, tiny, Workers(1, "cuda"))
 
 
 def test_workers_are_followed_by_their_parent(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,12 +177,21 @@ def test_a_gpu_is_shared_by_a_few(monkeypatch: pytest.MonkeyPatch) -> None:
 LONGER = TINY.replace("steps = 3", "steps = 40").replace("seeds = 2", "seeds = 4")
 
 
-def start(tmp_path: Path) -> subprocess.Popen[str]:
+def start(tmp_path: Path, *more: str) -> subprocess.Popen[str]:
     """A sweep of eight cells in a process of its own."""
     plan = tmp_path / "longer.toml"
     plan.write_text(LONGER)
     return subprocess.Popen(
-        [sys.executable, "-m", "ablations", "run", str(plan), "--out", str(tmp_path / "out")],
+        [
+            sys.executable,
+            "-m",
+            "ablations",
+            "run",
+            str(plan),
+            "--out",
+            str(tmp_path / "out"),
+            *more,
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -209,8 +255,8 @@ def test_kill_9_in_the_middle_loses_nothing_and_redoes_nothing(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_an_interrupt_stops_cleanly_and_says_how_to_go_on(tmp_path: Path, name: str) -> None:
-    """Ctrl-C reaches the whole group; one line, exit code 130, no traceback, no process left."""
+def test_the_first_interrupt_drains(tmp_path: Path, name: str) -> None:
+    """What is under way is brought to its end; one line, exit code 130, no process left."""
     process = start(tmp_path)
     wait_for_records(tmp_path, process, least=1)
     if name == "SIGINT":
@@ -220,8 +266,38 @@ def test_an_interrupt_stops_cleanly_and_says_how_to_go_on(tmp_path: Path, name: 
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert f"stopped: {len(stored(tmp_path))} of 8 cells are stored; go on with: " in out
+    assert "once more stops them" in err
     assert "Traceback" not in out + err
     wait_for_the_end(process.pid)
+    with Store.open(tmp_path / "out" / STORE) as store:
+        # No run was broken off.
+        assert {attempt.outcome for attempt in store.attempts()} == {"done"}
+
+
+def test_the_second_interrupt_stops(tmp_path: Path) -> None:
+    """At once: what was under way is given back, and is nobody's failure."""
+    process = start(tmp_path)
+    wait_for_records(tmp_path, process, least=1)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"stopped: {len(stored(tmp_path))} of 8 cells are stored; go on with: " in out
+    assert "Traceback" not in out + err
+    wait_for_the_end(process.pid)
+    with Store.open(tmp_path / "out" / STORE) as store:
+        assert {attempt.outcome for attempt in store.attempts()} <= {"done", "returned"}
+
+
+def test_two_runs_on_one_folder_share_the_work(tmp_path: Path) -> None:
+    """Each cell is trained by one of them, and both end well."""
+    both = [start(tmp_path, "--json", "--workers", "1") for _ in range(2)]
+    said = [json.loads(each.communicate(timeout=240)[0]) for each in both]
+    assert [each.returncode for each in both] == [0, 0]
+    assert sum(one["trained"] for one in said) == 8
+    with Store.open(tmp_path / "out" / STORE) as store:
+        assert [attempt.outcome for attempt in store.attempts()] == ["done"] * 8
 
 
 def test_a_cell_is_content_not_identity(tiny: Plan) -> None:

@@ -22,8 +22,8 @@ from ablations.learner import (
     window_logits,
 )
 from ablations.plan import Plan, read_plan
+from ablations.records import Record
 from ablations.shapes import TASKS
-from ablations.store import Record
 from ablations.train import Trainer
 from tests.conftest import TINY, train
 from unet import UNet, UNetSpec, algebra

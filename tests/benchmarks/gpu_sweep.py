@@ -11,9 +11,10 @@ from functools import partial
 from pathlib import Path
 
 from ablations.engines import Workers
+from ablations.exports import export
 from ablations.plan import load_plan
-from ablations.store import Store, export
-from ablations.sweep import STORE, run_missing
+from ablations.store import Store
+from ablations.sweep import STORE, Sweep
 from tests.benchmarks.timing import seconds_of, tell
 
 WORKERS = (1, 2, 4)
@@ -29,7 +30,7 @@ def main() -> None:
                 tempfile.TemporaryDirectory() as scratch,
                 Store.create(Path(scratch) / STORE, plan) as store,
             ):
-                run = run_missing(store, Workers(workers, "cuda"))
+                run = Sweep(store, Workers(workers, "cuda")).run()
                 seconds = seconds_of(partial(list, run))
                 records = list(store.records())
                 busy = sum(record.train_seconds + record.test_seconds for record in records)

@@ -17,7 +17,7 @@ from ablations.hardware import find_hardware, usable_cores
 from ablations.learner import Stack
 from ablations.plan import read_plan
 from ablations.store import Store
-from ablations.sweep import STORE, run_missing
+from ablations.sweep import STORE, Sweep
 from tests.benchmarks.ceiling import NARROW, cell_of
 from tests.benchmarks.sweep import PLAN
 from tests.benchmarks.timing import seconds_of, tell
@@ -48,7 +48,7 @@ def sweep_seconds(cells: int, workers: int) -> float:
         tempfile.TemporaryDirectory() as scratch,
         Store.create(Path(scratch) / STORE, plan) as store,
     ):
-        return seconds_of(lambda: list(run_missing(store, Workers(workers, "cpu"))))
+        return seconds_of(lambda: list(Sweep(store, Workers(workers, "cpu")).run()))
 
 
 def main() -> None:

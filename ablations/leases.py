@@ -1,0 +1,144 @@
+"""Who runs which cell: leases that end by themselves, and the history of every attempt."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import threading
+import time
+from contextlib import suppress
+from typing import BinaryIO, Final, Self, final
+
+from ablations.records import Record
+from ablations.store import MOST_ATTEMPTS, Store
+from unet.refusal import Refusal
+
+try:
+    import fcntl
+except ImportError:  # Windows: leases then end by their deadline only
+    fcntl = None  # type: ignore[assignment]
+
+LEASE_SECONDS: Final = 60.0
+"""How long a lease lasts if its holder does not renew it."""
+
+
+@final
+class Leases:
+    """The cells that this process holds in a store.
+
+    A cell has at most one running attempt. The attempt's number is a fencing token: a record is
+    kept only while its attempt is running, so whoever was taken for dead and comes back adds
+    nothing. A holder is known to be dead when the lock that it has on the file beside the store
+    is free, and taken for dead when its deadline has passed. Use as a context manager.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._clock = time.time
+        self._owner = random.getrandbits(62)
+        self._tokens: dict[str, int] = {}
+        self._stopped = threading.Event()
+        self._heart = threading.Thread(target=self._beat, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._lock_file: BinaryIO = (self._store.path.parent / "leases.lock").open("ab")
+        self._lock(self._owner)
+        self._heart.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stopped.set()
+        self._heart.join()
+        with self._store.writing() as connection:
+            self._end(connection, list(self._tokens.values()), "returned")
+        self._lock_file.close()
+
+    def claim(self, key: str) -> bool:
+        """Whether this process now holds the cell: nobody else does, and it is to be run."""
+        now = self._clock()
+        with self._store.writing() as connection:
+            if connection.execute("SELECT 1 FROM records WHERE key = ?", (key,)).fetchone():
+                return False
+            running = connection.execute(
+                "SELECT token, owner, deadline FROM attempts WHERE key = ? AND outcome IS NULL",
+                (key,),
+            ).fetchone()
+            if running:
+                token, owner, deadline = running
+                if now < deadline and not self._is_dead(owner):
+                    return False
+                self._end(connection, [token], "lost")
+            if failures(connection, key) >= MOST_ATTEMPTS:
+                return False
+            self._tokens[key] = (
+                connection.execute(
+                    "INSERT INTO attempts (key, owner, began, deadline) VALUES (?, ?, ?, ?)",
+                    (key, self._owner, now, now + LEASE_SECONDS),
+                ).lastrowid
+                or 0
+            )
+        return True
+
+    def complete(self, record: Record) -> bool:
+        """Keep the record of a cell that was claimed; False if the lease was lost meanwhile."""
+        token = self._tokens.pop(record.key)
+        with self._store.writing() as connection:
+            if not self._end(connection, [token], "done"):
+                return False
+            connection.execute(
+                "INSERT INTO records VALUES (?, ?)", (record.key, record.model_dump_json())
+            )
+        return True
+
+    def fail(self, key: str, reason: str) -> None:
+        """Say that a cell that was claimed has left no record."""
+        with self._store.writing() as connection:
+            self._end(connection, [self._tokens.pop(key)], "failed", reason)
+
+    def _end(
+        self, connection: sqlite3.Connection, tokens: list[int], outcome: str, reason: str = ""
+    ) -> bool:
+        """End attempts that still run; whether all of them did."""
+        ended = [
+            connection.execute(
+                "UPDATE attempts SET ended = ?, outcome = ?, reason = ? "
+                "WHERE token = ? AND outcome IS NULL",
+                (self._clock(), outcome, reason, token),
+            ).rowcount
+            for token in tokens
+        ]
+        return all(ended)
+
+    def _beat(self) -> None:
+        """Renew this process's leases now and then, in a thread and connection of their own."""
+        with Store.create(self._store.path, self._store.plan) as store:
+            while not self._stopped.wait(LEASE_SECONDS / 4):
+                # A disk that is full for a moment is no reason to stop training.
+                with suppress(Refusal), store.writing() as connection:
+                    connection.execute(
+                        "UPDATE attempts SET deadline = ? WHERE owner = ? AND outcome IS NULL",
+                        (self._clock() + LEASE_SECONDS, self._owner),
+                    )
+
+    def _lock(self, owner: int) -> None:
+        if fcntl:
+            fcntl.lockf(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, owner)
+
+    def _is_dead(self, owner: int) -> bool:
+        """Whether a holder's lock is free: the system frees it however its process ends."""
+        if not fcntl or owner == self._owner:
+            return False
+        try:
+            self._lock(owner)
+        except OSError:
+            return False
+        fcntl.lockf(self._lock_file, fcntl.LOCK_UN, 1, owner)
+        return True
+
+
+def failures(connection: sqlite3.Connection, key: str) -> int:
+    """How often a cell has failed since it was last asked for."""
+    (count,) = connection.execute(
+        "SELECT count(*) FROM attempts WHERE key = ? AND outcome IN ('failed', 'lost')", (key,)
+    ).fetchone()
+    return int(count)

@@ -1,0 +1,88 @@
+"""What is damaged is named and taken out; the rest is used."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from ablations.doctor import examine, mend
+from ablations.plan import Plan
+from ablations.records import Record
+from ablations.store import Store
+from tests.test_merge import stored
+from unet import Refusal
+
+
+@pytest.fixture
+def path(tmp_path: Path, tiny: Plan, tiny_records: list[Record]) -> Path:
+    """A store of four records."""
+    return stored(tmp_path / "sweep.db", tiny, tiny_records)
+
+
+def spoil(path: Path, statement: str, *values: str) -> None:
+    """Change the file past the program."""
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.execute(statement, values)
+    connection.close()
+
+
+def test_a_sound_store_is_left_alone(path: Path) -> None:
+    """Nothing is found, and mending does nothing."""
+    before = path.read_bytes()
+    assert examine(path).healthy
+    assert mend(path).sound == 4
+    assert path.read_bytes() == before
+    assert not (path.parent / "quarantine.jsonl").exists()
+
+
+def test_damaged_records_are_taken_out(path: Path, tiny_records: list[Record]) -> None:
+    """One cut short, one under another's key: named, kept aside, and to be run again."""
+    cut, wrong, *sound = sorted(tiny_records, key=lambda record: record.key)
+    spoil(path, "UPDATE records SET body = substr(body, 1, 100) WHERE key = ?", cut.key)
+    spoil(path, "UPDATE records SET body = ? WHERE key = ?", sound[0].model_dump_json(), wrong.key)
+    with Store.open(path) as store, pytest.raises(Refusal, match=f"record {cut.key}"):
+        list(store.records())
+    found = examine(path)
+    assert set(found.damaged) == {cut.key, wrong.key}
+    assert found.sound == 2
+    assert mend(path) == found
+    with Store.open(path) as store:
+        assert list(store.records()) == sound
+        assert cut.key not in store
+    lines = (path.parent / "quarantine.jsonl").read_text().splitlines()
+    assert {json.loads(line)["key"] for line in lines} == {cut.key, wrong.key}
+    assert mend(path).healthy
+
+
+def test_a_damaged_file_is_written_anew(path: Path, tiny_records: list[Record]) -> None:
+    """A page of zeros in the middle: what can be read is rescued, and the old file kept."""
+    for copy in range(200):
+        body = json.dumps({"filler": copy}) + " " * 3000
+        spoil(path, "INSERT INTO records VALUES (?, ?)", f"{copy:032x}", body)
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2 // 4096 * 4096
+    content[middle : middle + 4096] = bytes(4096)
+    path.write_bytes(content)
+    found = mend(path)
+    assert found.file
+    assert (path.parent / "sweep.db.damaged").exists()
+    assert examine(path).healthy
+    with Store.open(path) as store:
+        kept = list(store.records())
+    assert kept
+    assert {record.key for record in kept} <= {record.key for record in tiny_records}
+    assert found.sound == len(kept)
+
+
+def test_a_strangers_file_is_no_patient(tmp_path: Path) -> None:
+    """One line, and the file stays."""
+    path = tmp_path / "sweep.db"
+    path.write_text("my diary " * 1000)
+    with pytest.raises(Refusal, match="not a database"):
+        examine(path)
+    with pytest.raises(Refusal, match="no such store"):
+        examine(tmp_path / "none.db")

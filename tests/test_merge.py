@@ -1,0 +1,79 @@
+"""Stores come together without loss, and nothing is counted twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ablations.leases import Leases
+from ablations.merge import Merged, merge
+from ablations.plan import Plan, read_plan
+from ablations.records import Record
+from ablations.store import Store
+from ablations.sweep import Shard, missing_cells, tally
+from tests.conftest import TINY
+from unet import Refusal
+
+
+def stored(path: Path, plan: Plan, records: list[Record]) -> Path:
+    """A store with the history of these records."""
+    with Store.create(path, plan) as store, Leases(store) as leases:
+        for record in records:
+            assert leases.claim(record.key)
+            assert leases.complete(record)
+    return path
+
+
+def test_merging_loses_nothing_and_is_the_same_twice(
+    tmp_path: Path, tiny: Plan, tiny_records: list[Record]
+) -> None:
+    """Records and history of two stores that share a cell, in one."""
+    slower = tiny_records[1].model_copy(update={"train_seconds": 99.0})
+    one = stored(tmp_path / "a.db", tiny, tiny_records[:2])
+    other = stored(tmp_path / "b.db", tiny, [slower, *tiny_records[2:]])
+    into = tmp_path / "c.db"
+    assert merge([one, other], into) == Merged(4, 1, [])
+    assert merge([one, other], into) == Merged(0, 5, [])
+    with Store.open(into) as store:
+        by_key = {record.key: record for record in store.records()}
+        assert by_key == {record.key: record for record in tiny_records}
+        assert [attempt.outcome for attempt in store.attempts()] == ["done"] * 5
+
+
+def test_conflicts_are_named(tmp_path: Path, tiny: Plan, tiny_records: list[Record]) -> None:
+    """Another result for a cell that is there: the first one stays."""
+    odd = tiny_records[0].model_copy(update={"losses": (1.0, 2.0, 3.0)})
+    one = stored(tmp_path / "a.db", tiny, tiny_records[:1])
+    other = stored(tmp_path / "b.db", tiny, [odd])
+    assert merge([one, other], tmp_path / "c.db").conflicts == [odd.key]
+    with Store.open(tmp_path / "c.db") as store:
+        assert list(store.records()) == tiny_records[:1]
+
+
+def test_other_plans_do_not_merge(tmp_path: Path, tiny: Plan) -> None:
+    """Said before anything is written, with what differs."""
+    more = read_plan(TINY.replace("steps = 3", "steps = 4"), name="tiny", file="f")
+    one, other = stored(tmp_path / "a.db", tiny, []), stored(tmp_path / "b.db", more, [])
+    with pytest.raises(Refusal, match=r"training\.steps 3 -> 4"):
+        merge([one, other], tmp_path / "c.db")
+    assert not (tmp_path / "c.db").exists()
+    with pytest.raises(Refusal, match="cannot be merged into itself"):
+        merge([one], one)
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 7])
+def test_shards_are_a_partition(tmp_path: Path, tiny: Plan, parts: int) -> None:
+    """Each cell is in exactly one, and each counts its own."""
+    with Store.create(tmp_path / "a.db", tiny) as store:
+        shards = [Shard.parse(f"{part}/{parts}") for part in range(1, parts + 1)]
+        keys = [cell.key for shard in shards for cell in missing_cells(store, shard)]
+        assert sorted(keys) == sorted(cell.key for cell in tiny.cells())
+        assert sum(tally(store, shard).cells for shard in shards) == 4
+
+
+@pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "1/2/3", "-1/2", "1/0", ""])
+def test_a_shard_is_one_of_so_many(text: str) -> None:
+    """Anything else is said to be none."""
+    with pytest.raises(Refusal, match="is not I/N with I from 1 to N"):
+        Shard.parse(text)
