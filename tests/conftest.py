@@ -17,6 +17,9 @@ from ablations.train import Trainer
 
 ROOT = Path(__file__).parent.parent
 
+# They need packages that only `nox -s bench` installs.
+collect_ignore = ["benchmarks/lightning_way.py", "benchmarks/monai_way.py"]
+
 # As in a worker: sums over several threads round differently.
 torch.set_num_threads(1)
 
