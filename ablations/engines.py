@@ -35,7 +35,7 @@ RUN_SECONDS: Final = 6 * 3600.0
 @final
 @dataclass(frozen=True)
 class Crashed:
-    """A cell whose worker died or raised; it has no record, and the next run tries it again."""
+    """A cell that left no record: its worker died, raised, or took too long."""
 
     cell: Cell
     reason: str

@@ -32,6 +32,9 @@ def merge(sources: Sequence[Path], into: Path) -> Merged:
     of another result its key is among the conflicts. To merge again changes nothing. Raises
     `Refusal` if the plans differ, before anything is written.
     """
+    for path in sources:
+        if path.resolve() == into.resolve():
+            raise Refusal(f"{path}: cannot be merged into itself; choose another --into")
     with Store.open(sources[0]) as first:
         plan = first.plan
     for path in (*sources[1:], *((into,) if into.exists() else ())):
@@ -44,8 +47,6 @@ def merge(sources: Sequence[Path], into: Path) -> Merged:
     merged = Merged(0, 0, [])
     with Store.create(into, plan) as target:
         for path in sources:
-            if path.resolve() == into.resolve():
-                raise Refusal(f"{path}: cannot be merged into itself; choose another --into")
             with Store.open(path) as source:
                 _add_all(source, target, merged)
     return merged

@@ -122,10 +122,12 @@ class Store:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
+                self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                # A full disk has undone it already, and to undo it twice would hide the reason.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
 
     def put_plan(self, plan: Plan) -> None:
         """Go on with another plan; records of cells that it does not have stay."""
@@ -139,11 +141,7 @@ class Store:
 
     def add(self, record: Record) -> None:
         """Keep `record` for good; one that is already there stays as it is."""
-        with _refusing(self.path):
-            self._connection.execute(
-                "INSERT OR IGNORE INTO records VALUES (?, ?)",
-                (record.key, record.model_dump_json()),
-            )
+        self.add_all([record])
 
     def add_all(self, records: Iterable[Record]) -> None:
         """Keep several at once: all of them, or none if this is broken off."""

@@ -22,33 +22,14 @@ from typing import Final, final
 from ablations.plan import load_plan
 from ablations.store import Store
 from ablations.sweep import STORE
+from tests.conftest import TINY
 from tests.endurance.sleeper import SECONDS, record_of
 
-PLAN: Final = """
-question = "Does it survive?"
-seeds = 60
-
-[axes]
-skip = ["concat", "add", "none"]
-
-[spec]
-depth = 1
-base_channels = 4
-norm = "batch"
-dropout_levels = 0
-
-[task]
-name = "labels"
-size = 36
-scored = 20
-noise = 0.1
-
-[training]
-steps = 3
-batch = 2
-learning_rate = 0.005
-test_images = 5
-"""
+PLAN: Final = (
+    TINY.replace("Does it run?", "Does it survive?")
+    .replace("seeds = 2", "seeds = 60")
+    .replace('["concat", "none"]', '["concat", "add", "none"]')
+)
 WHOM: Final = ("driver", "worker", "both")
 
 
