@@ -20,17 +20,19 @@ from ablations.bench import measure
 from ablations.committed import rebuild
 from ablations.doctor import examine, mend
 from ablations.engines import RUN_SECONDS, Workers
+from ablations.estimate import Work, estimate
 from ablations.exports import FORMATS, export
 from ablations.files import replace_file
 from ablations.hardware import usual_workers
 from ablations.merge import merge
 from ablations.performance import BENCHMARKS, performance_files, read_measurements
 from ablations.plan import load_plan, shipped_plans
-from ablations.progress import Watcher, lines_of, summary_of
+from ablations.progress import Watcher, in_words, lines_of, summary_of
 from ablations.report import write_report
 from ablations.results import Results
+from ablations.selection import Selection, Shard, read_only
 from ablations.store import Store
-from ablations.sweep import STORE, Shard, Sweep, brought_to_end, heeding_signals, tally
+from ablations.sweep import STORE, Sweep, brought_to_end, heeding_signals, tally
 from unet.refusal import refusals_shown, require_choice
 
 INTERRUPTED = 130
@@ -48,45 +50,66 @@ PlanName = Annotated[
     ),
 ]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder that `run` wrote to.")]
+WorkerCount = Annotated[
+    int | None,
+    typer.Option(min=1, help="Processes that train side by side: one a core, 4 on a GPU."),
+]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda"], typer.Option(help="auto is a GPU if there is one.")
+]
+OnlyValues = Annotated[
+    list[str] | None,
+    typer.Option(metavar="AXIS=VALUE,...", help="Only these values of an axis; may be repeated."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
 @app.command()
-def plan(name: PlanName, as_json: Json = False) -> None:
+def plan(
+    name: PlanName,
+    only: OnlyValues = None,
+    estimated: Annotated[
+        bool, typer.Option("--estimate", help="Try a few steps, to tell hours and disk.")
+    ] = False,
+    workers: WorkerCount = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
     """Show what a plan would run, without running it."""
     chosen = load_plan(name)
-    variants = [chosen.cell(values, seed=0) for values in chosen.variants()]
-    training_macs = chosen.seeds * sum(cell.training_macs for cell in variants)
-    cells = chosen.seeds * len(variants)
+    kept = read_only(only or [], chosen)
+    todo = Work.of(chosen, kept)
+    axes = {a: [v for v in vs if str(v) in kept.get(a, (str(v),))] for a, vs in chosen.axes.items()}
     summary = {
         "plan": chosen.name,
         "question": chosen.question,
-        "axes": {axis: list(values) for axis, values in chosen.axes.items()},
+        "axes": axes,
         "seeds": chosen.seeds,
-        "cells": cells,
-        "training_macs": training_macs,
+        "cells": todo.cells,
+        "training_macs": todo.training_macs,
     }
+    side_by_side = workers or usual_workers(device)
+    about = estimate(chosen, todo, Workers(side_by_side, device)) if estimated else None
     if as_json:
-        print(json.dumps(summary))
+        print(json.dumps(summary | ({} if about is None else asdict(about))))
         return
     print(f"{chosen.name}: {chosen.question}")
-    for axis, values in chosen.axes.items():
+    for axis, values in axes.items():
         print(f"  {axis}: {', '.join(map(str, values))}")
-    print(f"  {cells} cells: {len(variants)} variants, {chosen.seeds} seeds each")
-    print(f"  {training_macs / 1e12:.1f} T multiply-adds of training")
+    variants = todo.cells // chosen.seeds
+    print(f"  {todo.cells:,} cells: {variants:,} variants, {chosen.seeds} seeds each")
+    print(f"  {todo.training_macs / 1e12:,.1f} T multiply-adds of training")
+    if about is not None:
+        print(f"  about {in_words(about.seconds)} here, {side_by_side} runs side by side")
+        print(f"  about {about.bytes / 1e6:,.1f} MB of records")
 
 
 @app.command()
 def run(
     name: PlanName,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where records and report go.")],
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="Processes that train side by side: one a core, 4 on a GPU."),
-    ] = None,
-    device: Annotated[
-        Literal["auto", "cpu", "cuda"], typer.Option(help="auto is a GPU if there is one.")
-    ] = "auto",
+    workers: WorkerCount = None,
+    device: Device = "auto",
     limit: Annotated[
         float, typer.Option(metavar="SECONDS", min=1, help="What a run may take at most.")
     ] = RUN_SECONDS,
@@ -94,6 +117,7 @@ def run(
     shard: Annotated[
         str, typer.Option(metavar="I/N", help="Only the I-th of N parts, for one of N machines.")
     ] = "1/1",
+    only: OnlyValues = None,
     retry: Annotated[bool, typer.Option("--retry", help="Try again what was given up.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -109,16 +133,18 @@ def run(
         words += ["--workers", str(workers)]
     if limit != RUN_SECONDS:
         words += ["--limit", f"{limit:g}"]
-    part = Shard.parse(shard)
-    if part.parts > 1:
+    selection = Selection(read_only(only or [], chosen), Shard.parse(shard))
+    if selection.shard.parts > 1:
         words += ["--shard", shard]
+    for text in only or []:
+        words += ["--only", text]
     with Store.create(out / STORE, chosen, extend=extend) as store:
         if retry:
             store.forgive()
-        sweep = Sweep(store, Workers(workers or usual_workers(device), device, limit), part)
+        sweep = Sweep(store, Workers(workers or usual_workers(device), device, limit), selection)
         with heeding_signals(sweep):
             ended = brought_to_end(sweep, Watcher(console))
-        now = tally(store, part)
+        now = tally(store, selection)
         if ended.stopped and now.open:
             said = {"stopped": True, "stored": now.stored, "cells": now.cells}
             way_on = f"go on with: {shlex.join(words)}"

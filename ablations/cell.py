@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any, Final, Self, final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -67,24 +67,18 @@ class Cell:
         Spec fields at their defaults are left out, so that a field which a later version
         adds does not change the keys of cells that do not use it.
         """
-        return _digest({**self._content, "seed": self.seed})
+        return _digest(f'{{"seed":{self.seed},{self._content}}}')
 
     @cached_property
     def variant(self) -> str:
         """The key of everything but the seed."""
-        return _digest(self._content)
+        return _digest(f"{{{self._content}}}")
 
     @property
-    def _content(self) -> dict[str, object]:
-        return {
-            "spec": {
-                name: value
-                for name, value in asdict(self.spec).items()
-                if value != getattr(PAPER, name)
-            },
-            "task": self.task.model_dump(exclude_defaults=True),
-            "training": self.training.model_dump(exclude_defaults=True),
-        }
+    def _content(self) -> str:
+        """Everything but the seed, as the inside of a JSON object with sorted names."""
+        parts = _spec_text(self.spec), _settings_text(self.task), _settings_text(self.training)
+        return '"spec":{},"task":{},"training":{}'.format(*parts)
 
     @property
     def training_macs(self) -> int:
@@ -99,12 +93,11 @@ class Cell:
 
     def as_data(self) -> dict[str, Any]:
         """Plain data, for a record; `from_data` is its inverse."""
-        spec = {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in asdict(self.spec).items()
-        }
         return {
-            "spec": spec,
+            "spec": {
+                name: list(value) if isinstance(value, tuple) else value
+                for name, value in vars(self.spec).items()
+            },
             "task": self.task.model_dump(),
             "training": self.training.model_dump(),
             "seed": self.seed,
@@ -115,16 +108,50 @@ class Cell:
         """The cell that `as_data` described; raises `Refusal` if it describes none."""
         try:
             return cls(
-                spec=spec_with(PAPER, data["spec"]),
-                task=TaskSettings.model_validate(data["task"]),
-                training=Training.model_validate(data["training"]),
+                spec=_read_spec(json.dumps(data["spec"])),
+                task=_read_task(json.dumps(data["task"])),
+                training=_read_training(json.dumps(data["training"])),
                 seed=int(data["seed"]),
             )
-        except (KeyError, TypeError, ValueError) as problem:
+        except (KeyError, TypeError, ValueError, RecursionError) as problem:
             said = problem.errors()[0]["msg"] if isinstance(problem, ValidationError) else problem
             raise Refusal(f"a record's cell is malformed: {said}") from None
 
 
-def _digest(content: Mapping[str, object]) -> str:
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+# The cells of a sweep share their parts, so that a million of them are a few parts over and over.
+_SHARED: Final = 4096
+
+
+@lru_cache(_SHARED)
+def _spec_text(spec: UNetSpec) -> str:
+    return _sorted_json(
+        {name: value for name, value in vars(spec).items() if value != getattr(PAPER, name)}
+    )
+
+
+@lru_cache(_SHARED)
+def _settings_text(settings: TaskSettings | Training) -> str:
+    return _sorted_json(settings.model_dump(exclude_defaults=True))
+
+
+@lru_cache(_SHARED)
+def _read_spec(text: str) -> UNetSpec:
+    return spec_with(PAPER, json.loads(text))
+
+
+@lru_cache(_SHARED)
+def _read_task(text: str) -> TaskSettings:
+    return TaskSettings.model_validate(json.loads(text))
+
+
+@lru_cache(_SHARED)
+def _read_training(text: str) -> Training:
+    return Training.model_validate(json.loads(text))
+
+
+def _sorted_json(content: Mapping[str, object]) -> str:
+    return json.dumps(content, sort_keys=True, separators=(",", ":"))
+
+
+def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -41,6 +41,15 @@ class Crashed:
     reason: str
 
 
+Outcome = Record | Crashed
+
+Claim = Callable[[list[Cell]], list[Cell]]
+"""Asks for cells, and returns those that one may run."""
+
+Ended = tuple[Group, list[Record] | str]
+"""Cells that were run together, and what they left, or why they left nothing."""
+
+
 @final
 @dataclass(frozen=True)
 class Workers:
@@ -56,12 +65,11 @@ class Workers:
     device: str = "auto"
     seconds: float = RUN_SECONDS
 
-    def run(
-        self, cells: Iterable[Cell], claim: Callable[[Cell], bool] = lambda _: True
-    ) -> Generator[Record | Crashed]:
-        """What becomes of each cell, as they end. Closing the iterator stops the workers.
+    def run(self, cells: Iterable[Cell], claim: Claim = list) -> Generator[list[Outcome]]:
+        """What becomes of the cells, as they end: those together that ended together.
 
-        A cell is claimed when its turn comes, and left out if it cannot be.
+        Closing the iterator stops the workers. A cell is claimed when its turn comes, and left
+        out if it cannot be.
 
         Cells that failed together are tried once more, each alone on the device: what does not
         fit beside others may fit then, and one cell takes no other with it. Raises `Refusal`
@@ -70,24 +78,40 @@ class Workers:
         alone: list[Group] = []
         with _started(self.count) as pool:
             hardware = _find_hardware(pool, self.device)
-            waiting = claimed(groups(cells, hardware, self.count), claim)
+            waiting = groups(cells, hardware, self.count)
             # One group ahead for each worker keeps all of them busy and memory bounded.
-            for group, result in _results(pool, self.device, waiting, 2 * self.count, self.seconds):
-                if hardware.device == "cuda" and isinstance(result, str):
-                    alone += [(cell,) for cell in group]
-                else:
-                    yield from _outcomes(group, result)
+            for ended in self._results(pool, waiting, 2 * self.count, claim):
+                again = [e for e in ended if hardware.device == "cuda" and isinstance(e[1], str)]
+                alone += [(cell,) for group, _ in again for cell in group]
+                yield _outcomes(each for each in ended if each not in again)
         if alone:
             with _started(1) as pool:
-                for group, result in _results(pool, self.device, iter(alone), 1, self.seconds):
-                    yield from _outcomes(group, result)
+                for ended in self._results(pool, iter(alone), 1, list):
+                    yield _outcomes(ended)
+
+    def _results(
+        self, pool: ProcessPool, waiting: Iterator[Group], most: int, claim: Claim
+    ) -> Iterator[list[Ended]]:
+        """Groups as they end; at most so many are under way."""
+        running: dict[futures.Future[list[Record]], Group] = {}
+        while True:
+            for group in taken(waiting, most - len(running), claim):
+                future = pool.schedule(_run, args=(group, self.device), timeout=self.seconds)
+                running[future] = group
+            if not running:
+                return
+            done, _ = futures.wait(running, return_when=futures.FIRST_COMPLETED)
+            yield [(running.pop(future), _records_or_reason(future)) for future in done]
 
 
-def claimed(waiting: Iterator[Group], claim: Callable[[Cell], bool]) -> Iterator[Group]:
-    """The groups without the cells that cannot be claimed, one after the other."""
-    for group in waiting:
-        if held := tuple(cell for cell in group if claim(cell)):
-            yield held
+def taken(waiting: Iterator[Group], count: int, claim: Claim) -> list[Group]:
+    """The next `count` groups, or as many as are left, without cells that cannot be claimed."""
+    found: list[Group] = []
+    while len(found) < count and (some := list(islice(waiting, count - len(found)))):
+        held = {cell.key for cell in claim([cell for group in some for cell in group])}
+        kept = (tuple(cell for cell in group if cell.key in held) for group in some)
+        found += [group for group in kept if group]
+    return found
 
 
 def _find_hardware(pool: ProcessPool, device: str) -> Hardware:
@@ -98,20 +122,9 @@ def _find_hardware(pool: ProcessPool, device: str) -> Hardware:
         raise Refusal(f"no worker could be started: {_in_one_line(problem)}") from None
 
 
-def _results(
-    pool: ProcessPool, device: str, waiting: Iterator[Group], most: int, seconds: float
-) -> Iterator[tuple[Group, list[Record] | str]]:
-    """Each group's records, or why there are none, as they end; at most so many are under way."""
-    running: dict[futures.Future[list[Record]], Group] = {}
-    while True:
-        for group in islice(waiting, most - len(running)):
-            running[pool.schedule(_run, args=(group, device), timeout=seconds)] = group
-        if not running:
-            return
-        done, _ = futures.wait(running, return_when=futures.FIRST_COMPLETED)
-        for future in done:
-            problem = future.exception()
-            yield running.pop(future), _in_one_line(problem) if problem else future.result()
+def _records_or_reason(future: futures.Future[list[Record]]) -> list[Record] | str:
+    problem = future.exception()
+    return _in_one_line(problem) if problem else future.result()
 
 
 @contextmanager
@@ -139,8 +152,11 @@ def _started(workers: int) -> Iterator[ProcessPool]:
         pool.join()
 
 
-def _outcomes(group: Group, result: list[Record] | str) -> Iterable[Record | Crashed]:
-    return [Crashed(cell, result) for cell in group] if isinstance(result, str) else result
+def _outcomes(ended: Iterable[Ended]) -> list[Outcome]:
+    found: list[Outcome] = []
+    for group, result in ended:
+        found += [Crashed(cell, result) for cell in group] if isinstance(result, str) else result
+    return found
 
 
 def _in_one_line(problem: BaseException) -> str:

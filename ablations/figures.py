@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import itertools
 from typing import Final
 
 import matplotlib as mpl
@@ -13,12 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from ablations.plan import Plan
 from ablations.records import Example, Record
-from ablations.results import HEADLINE, Results, scores
+from ablations.results import HEADLINE, Results, pictured_rows, scores
 from ablations.shapes import TASKS
 
-MOST_ROWS: Final = 12
 TILE_INCHES: Final = 1.35
 
 Pixels = npt.NDArray[np.uint8]
@@ -31,12 +28,11 @@ def side_by_side(results: Results) -> bytes | None:
     """
     shown = {
         tuple(map(str, results.plan.levels(record.parsed_cell()))): record
-        for record in results.records
-        if record.example is not None
+        for record in results.pictured
     }
     if not shown:
         return None
-    across, rows = layout(results.plan)
+    across, rows = pictured_rows(results.plan)
     columns = [str(value) for value in results.plan.axes[across]]
     figure = Figure(
         figsize=((2 + len(columns)) * TILE_INCHES, len(rows) * TILE_INCHES + 0.3),
@@ -52,21 +48,6 @@ def side_by_side(results: Results) -> bytes | None:
     # Without the library's version in its metadata the file depends on its content alone.
     figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
     return buffer.getvalue()
-
-
-def layout(plan: Plan) -> tuple[str, list[tuple[tuple[str, ...], tuple[str, ...]]]]:
-    """The factor that goes across, and the rows: the values of the axes before and after it.
-
-    The skips go across if they are compared, else the last axis.
-    """
-    axes = list(plan.axes)
-    across = "skip" if "skip" in axes else axes[-1]
-    place = axes.index(across)
-    texts = [tuple(map(str, values)) for values in plan.axes.values()]
-    rows = itertools.product(
-        itertools.product(*texts[:place]), itertools.product(*texts[place + 1 :])
-    )
-    return across, list(itertools.islice(rows, MOST_ROWS))
 
 
 def _draw_row(tiles: npt.NDArray[np.object_], name: str, records: list[Record | None]) -> None:

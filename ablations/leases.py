@@ -6,6 +6,7 @@ import random
 import sqlite3
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import BinaryIO, Final, Self, final
 
@@ -50,64 +51,70 @@ class Leases:
         self._stopped.set()
         self._heart.join()
         with self._store.writing() as connection:
-            self._end(connection, list(self._tokens.values()), "returned")
+            for token in self._tokens.values():
+                self._end(connection, token, "returned")
         self._lock_file.close()
 
-    def claim(self, key: str) -> bool:
-        """Whether this process now holds the cell: nobody else does, and it is to be run."""
-        now = self._clock()
+    def claim(self, keys: Sequence[str]) -> list[str]:
+        """Those of the cells that this process now holds: nobody else does, and they are open."""
         with self._store.writing() as connection:
-            if connection.execute("SELECT 1 FROM records WHERE key = ?", (key,)).fetchone():
-                return False
-            running = connection.execute(
-                "SELECT token, owner, deadline FROM attempts WHERE key = ? AND outcome IS NULL",
-                (key,),
-            ).fetchone()
-            if running:
-                token, owner, deadline = running
-                if now < deadline and not self._is_dead(owner):
-                    return False
-                self._end(connection, [token], "lost")
-            if failures(connection, key) >= MOST_ATTEMPTS:
-                return False
-            self._tokens[key] = (
-                connection.execute(
-                    "INSERT INTO attempts (key, owner, began, deadline) VALUES (?, ?, ?, ?)",
-                    (key, self._owner, now, now + LEASE_SECONDS),
-                ).lastrowid
-                or 0
-            )
-        return True
+            claimed = {key: token for key in keys if (token := self._claim(connection, key))}
+        self._tokens |= claimed
+        return list(claimed)
 
-    def complete(self, record: Record) -> bool:
-        """Keep the record of a cell that was claimed; False if the lease was lost meanwhile."""
-        token = self._tokens.pop(record.key)
+    def _claim(self, connection: sqlite3.Connection, key: str) -> int | None:
+        """The token of a new attempt at a cell, if there may be one."""
+        now = self._clock()
+        if connection.execute("SELECT 1 FROM records WHERE key = ?", (key,)).fetchone():
+            return None
+        running = connection.execute(
+            "SELECT token, owner, deadline FROM attempts WHERE key = ? AND outcome IS NULL",
+            (key,),
+        ).fetchone()
+        if running:
+            token, owner, deadline = running
+            if now < deadline and not self._is_dead(owner):
+                return None
+            self._end(connection, token, "lost")
+        if failures(connection, key) >= MOST_ATTEMPTS:
+            return None
+        return connection.execute(
+            "INSERT INTO attempts (key, owner, began, deadline) VALUES (?, ?, ?, ?)",
+            (key, self._owner, now, now + LEASE_SECONDS),
+        ).lastrowid
+
+    def complete(self, records: Sequence[Record]) -> list[Record]:
+        """Keep the records of cells that were claimed, but those whose lease was lost meanwhile.
+
+        Returns those that were kept.
+        """
+        kept = []
         with self._store.writing() as connection:
-            if not self._end(connection, [token], "done"):
-                return False
-            connection.execute(
-                "INSERT INTO records VALUES (?, ?)", (record.key, record.model_dump_json())
-            )
-        return True
+            for record in records:
+                if self._end(connection, self._tokens[record.key], "done"):
+                    connection.execute(
+                        "INSERT INTO records VALUES (?, ?)", (record.key, record.model_dump_json())
+                    )
+                    kept.append(record)
+        for record in records:
+            del self._tokens[record.key]
+        return kept
 
     def fail(self, key: str, reason: str) -> None:
         """Say that a cell that was claimed has left no record."""
         with self._store.writing() as connection:
-            self._end(connection, [self._tokens.pop(key)], "failed", reason)
+            self._end(connection, self._tokens.pop(key), "failed", reason)
 
     def _end(
-        self, connection: sqlite3.Connection, tokens: list[int], outcome: str, reason: str = ""
+        self, connection: sqlite3.Connection, token: int, outcome: str, reason: str = ""
     ) -> bool:
-        """End attempts that still run; whether all of them did."""
-        ended = [
-            connection.execute(
-                "UPDATE attempts SET ended = ?, outcome = ?, reason = ? "
-                "WHERE token = ? AND outcome IS NULL",
-                (self._clock(), outcome, reason, token),
-            ).rowcount
-            for token in tokens
-        ]
-        return all(ended)
+        """End an attempt, if it still runs; whether it did."""
+        ended = connection.execute(
+            "UPDATE attempts SET ended = ?, outcome = ?, reason = ? "
+            "WHERE token = ? AND outcome IS NULL",
+            (self._clock(), outcome, reason, token),
+        )
+        return bool(ended.rowcount)
 
     def _beat(self) -> None:
         """Renew this process's leases now and then, in a thread and connection of their own."""

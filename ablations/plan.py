@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, final
 
 from pydantic import BaseModel, Field, ValidationError
@@ -18,7 +21,7 @@ from ablations.cell import STRICT, Cell, TaskSettings, Training
 from ablations.shapes import TASKS
 from unet.algebra import size_law
 from unet.refusal import Refusal
-from unet.spec import PAPER, SPEC_FIELDS, spec_with
+from unet.spec import PAPER, SPEC_FIELDS, UNetSpec, spec_with
 
 
 class PlanFile(BaseModel):
@@ -42,6 +45,16 @@ AXES: Final[tuple[str, ...]] = (
 """What a plan may vary. Channels follow from the task; and the task, the batch and the test
 images are no axes, since variants are compared on the same images in the same order."""
 
+MOST_VARIANTS: Final = 1_000_000
+MOST_CELLS: Final = 100_000_000
+"""A plan with more of them is a slip of the pen, or would take days to count."""
+
+Only = Mapping[str, Collection[str]]
+"""A part of a grid: for some axes, the values to keep, as text."""
+
+_KEPT: Final = 4096
+"""Specs and trainings that are kept ready: a sweep meets the same ones again with every seed."""
+
 
 @final
 @dataclass(frozen=True, kw_only=True)
@@ -60,35 +73,112 @@ class Plan:
         """What decides which cells there are; two plans of one identity are one plan."""
         return self.seeds, dict(self.axes), self.settings
 
-    def variants(self) -> Iterator[tuple[object, ...]]:
-        """Every combination of axis values, the last axis fastest."""
-        return itertools.product(*self.axes.values())
+    @property
+    def variant_count(self) -> int:
+        """How many combinations of axis values there are."""
+        return math.prod(map(len, self.axes.values()))
 
-    def cells(self) -> Iterator[Cell]:
-        """Every cell, all variants of one seed before the next seed."""
+    def variants(self, only: Only = MappingProxyType({})) -> Iterator[tuple[object, ...]]:
+        """Every combination of axis values, the last axis fastest; or those of a part."""
+        return itertools.product(
+            *(
+                values if axis not in only else [v for v in values if str(v) in only[axis]]
+                for axis, values in self.axes.items()
+            )
+        )
+
+    def variants_of(
+        self, group: str, only: Only = MappingProxyType({})
+    ) -> Iterator[tuple[object, ...]]:
+        """Those that differ in their axes of `group` ("spec" or "training") only.
+
+        The other axes have their first value, or the first that is to be kept.
+        """
+        others = [axis for axis in self.axes if _group_and_name(axis)[0] != group]
+        firsts = next(self.variants(only))
+        fixed = {a: {str(v)} for a, v in zip(self.axes, firsts, strict=True) if a in others}
+        return self.variants({**only, **fixed})
+
+    def cells(self, only: Only = MappingProxyType({})) -> Iterator[Cell]:
+        """Every cell, all variants of one seed before the next seed; or those of a part."""
         for seed in range(self.seeds):
-            for values in self.variants():
+            for values in self.variants(only):
                 yield self.cell(values, seed)
 
     def cell(self, values: Sequence[object], seed: int) -> Cell:
         """The cell of one variant; raises `Refusal` for one that cannot be."""
-        chosen = {group: dict(content) for group, content in self.settings.items()}
-        for axis, value in zip(self.axes, values, strict=True):
-            group, name = _group_and_name(axis)
-            chosen[group][name] = value
-        task = TaskSettings.model_validate(chosen["task"])
-        shown = TASKS[task.name]
-        channels = {"in_channels": shown.in_channels, "num_classes": len(shown.classes)}
+        chosen = dict(zip(self.axes, values, strict=True))
         return Cell(
-            spec=spec_with(PAPER, {**chosen["spec"], **channels}),
-            task=task,
-            training=Training.model_validate(chosen["training"]),
+            spec=self._spec(*(chosen[axis] for axis in self._axes_of("spec"))),
+            task=self.task,
+            training=self._training(*(chosen[axis] for axis in self._axes_of("training"))),
             seed=seed,
         )
+
+    def _axes_of(self, group: str) -> tuple[str, ...]:
+        return self._axes_by_group[group]
+
+    def _with_axes(self, group: str, values: Sequence[object]) -> dict[str, object]:
+        """The settings of a group, those that its axes vary among them."""
+        names = (_group_and_name(axis)[1] for axis in self._axes_of(group))
+        return {**self.settings[group], **dict(zip(names, values, strict=True))}
+
+    def place(self, cell: Cell) -> int | None:
+        """Where `cell` stands among `cells()`, without counting them; None if it is none of them.
+
+        Its variant is the remainder by `variant_count`.
+        """
+        place = cell.seed
+        for level, places in zip(self.levels(cell), self._places, strict=True):
+            if level not in places:
+                return None
+            place = place * len(places) + places[level]
+        ours = cell.seed < self.seeds and self.cell(self.levels(cell), cell.seed) == cell
+        return place if ours else None
+
+    def values(self, axis: str) -> tuple[object, ...]:
+        """An axis' values, or the one value that all cells share."""
+        return self.axes.get(axis) or (self.cell(next(self.variants()), seed=0).value(axis),)
 
     def levels(self, cell: Cell) -> tuple[object, ...]:
         """The axis values of one of this plan's cells."""
         return tuple(cell.value(axis) for axis in self.axes)
+
+    @cached_property
+    def _axes_by_group(self) -> dict[str, tuple[str, ...]]:
+        return {
+            group: tuple(axis for axis in self.axes if _group_and_name(axis)[0] == group)
+            for group in self.settings
+        }
+
+    @cached_property
+    def _places(self) -> list[dict[object, int]]:
+        return [{value: n for n, value in enumerate(values)} for values in self.axes.values()]
+
+    @cached_property
+    def task(self) -> TaskSettings:
+        """What all cells are trained and scored on."""
+        return TaskSettings.model_validate(self.settings["task"])
+
+    @cached_property
+    def _spec(self) -> Callable[..., UNetSpec]:
+        """From the values of the axes that vary the spec."""
+        shown = TASKS[self.task.name]
+        channels = {"in_channels": shown.in_channels, "num_classes": len(shown.classes)}
+
+        def build(*values: object) -> UNetSpec:
+            return spec_with(PAPER, {**self._with_axes("spec", values), **channels})
+
+        return lru_cache(_KEPT, typed=True)(build)
+
+    @cached_property
+    def _training(self) -> Callable[..., Training]:
+        """From the values of the axes that vary the training."""
+
+        def build(*values: object) -> Training:
+            return Training.model_validate(self._with_axes("training", values))
+
+        return lru_cache(_KEPT, typed=True)(build)
 
 
 def shipped_plans() -> dict[str, Path]:
@@ -137,9 +227,24 @@ def read_plan(source: str, *, name: str, file: str) -> Plan:
         settings=settings,
         source=source,
     )
-    for values in plan.variants():
-        _require_possible(plan, values, lines)
+    _require_countable(plan, lines)
+    # A spec is possible or not whatever its training, and the other way round.
+    for group in ("spec", "training"):
+        for values in plan.variants_of(group):
+            _require_possible(plan, values, lines)
     return replace(plan, axes=dict(_as_cells_have_them(plan)))
+
+
+def _require_countable(plan: Plan, lines: _Lines) -> None:
+    for count, most, thing in (
+        (plan.variant_count, MOST_VARIANTS, "variants"),
+        (plan.variant_count * plan.seeds, MOST_CELLS, "cells"),
+    ):
+        if count > most:
+            raise lines.refusal(
+                ("axes",),
+                f"{count} {thing} are more than the {most} that a plan may have: split it",
+            )
 
 
 def _as_cells_have_them(plan: Plan) -> Iterator[tuple[str, tuple[object, ...]]]:
@@ -165,13 +270,19 @@ def _read_axes(
         path = ("axes", *axis.split("."))
         if axis not in AXES:
             raise lines.refusal(path, f"unknown axis {axis!r}; legal axes are {', '.join(AXES)}")
-        if not isinstance(values, list) or not values:
+        if not isinstance(values, list) or not values or not all(map(_is_plain, values)):
             raise lines.refusal(path, f"axis {axis} = {values!r} is not a list of values")
         if any(values.index(value) != place for place, value in enumerate(values)):
             raise lines.refusal(path, f"axis {axis} = {values!r} names a value twice")
         if name in settings[group]:
             raise lines.refusal(path, f"{axis} is an axis, but [{group}] fixes {name} as well")
         yield axis, tuple(tuple(value) if isinstance(value, list) else value for value in values)
+
+
+def _is_plain(value: object) -> bool:
+    """Whether it can be a field of a spec: one thing, or a list of such."""
+    inner = value if isinstance(value, list) else [value]
+    return all(isinstance(each, str | int | float) for each in inner)
 
 
 def _group_and_name(axis: str) -> tuple[str, str]:

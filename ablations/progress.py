@@ -6,16 +6,19 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import Final, final
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ablations.engines import Crashed
+from ablations.engines import Crashed, Outcome
 from ablations.plan import Plan
 from ablations.records import Record
 from ablations.store import MOST_ATTEMPTS
-from ablations.sweep import Ended, Outcome, Tally
+from ablations.sweep import Ended, Tally
+
+MOST_LINES: Final = 1000
+"""About so many lines a long sweep leaves in a log; what goes wrong is always told."""
 
 
 @final
@@ -48,13 +51,14 @@ class Watcher:
     def _lines(self, outcomes: Iterable[Outcome], start: Tally) -> Iterator[Outcome]:
         began = time.monotonic()
         place = start.stored
+        told = max(1, start.cells // MOST_LINES)
         for ended, outcome in enumerate(outcomes, start=1):
             # One that crashed is tried again.
             place += isinstance(outcome, Record)
-            left = (time.monotonic() - began) / ended * (start.cells - place)
-            self._say(
-                f"{place}/{start.cells} {describe(outcome, start.plan)}; about {left:.0f} s left"
-            )
+            if isinstance(outcome, Crashed) or place % told == 0:
+                left = (time.monotonic() - began) / ended * (start.cells - place)
+                how = describe(outcome, start.plan)
+                self._say(f"{place}/{start.cells} {how}; about {left:.0f} s left")
             yield outcome
 
     def _say(self, line: str) -> None:
@@ -68,6 +72,18 @@ def describe(outcome: Outcome, plan: Plan) -> str:
     if isinstance(outcome, Crashed):
         return f"{variant} seed {cell.seed}: crashed, {outcome.reason}"
     return f"{variant} seed {cell.seed}: {outcome.outcome} in {outcome.train_seconds:.1f} s"
+
+
+def in_words(seconds: float) -> str:
+    """A time in the unit that suits it.
+
+    >>> in_words(50), in_words(5000), in_words(1e6)
+    ('50 seconds', '83 minutes', '12 days')
+    """
+    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} seconds"
 
 
 def summary_of(ended: Ended, now: Tally, files: list[Path]) -> dict[str, object]:

@@ -32,6 +32,12 @@ FIRST_LEVEL: Final = "the factor's first"
 UNSTABLE: Final = 0.05
 """A cell whose IoU scatters over the seeds with a larger standard deviation is marked."""
 
+MOST_ROWS: Final = 200
+"""Rows of a table on the page: the whole of a larger one is in the CSV."""
+
+MOST_LEVELS: Final = 8
+"""The levels of a factor with more are compared with its first one, and not each with each."""
+
 _TEMPLATES: Final = Environment(
     loader=PackageLoader("ablations"),
     autoescape=False,  # noqa: S701  # Markdown, not HTML
@@ -54,7 +60,7 @@ def write_report(results: Results, folder: Path) -> list[Path]:
 def render(results: Results) -> dict[str, bytes]:
     """The report's files by their path within the folder."""
     name = results.plan.name
-    if not results.records:
+    if results.runs.empty:
         raise Refusal(f"plan {name}: no run is stored yet, so there is nothing to report")
     files = {
         f"{name}_cells.csv": as_csv(results.cells),
@@ -66,7 +72,7 @@ def render(results: Results) -> dict[str, bytes]:
     page = _TEMPLATES.get_template("report.md.j2").render(
         plan=results.plan,
         results=results,
-        missing=results.planned - len(results.records),
+        missing=results.planned - len(results.runs),
         findings=list(findings(results)),
         limits=list(limits(results)),
         factor_table=_factor_table(results),
@@ -92,11 +98,18 @@ def findings(results: Results) -> Iterator[str]:
         )
         return
     for factor, levels in results.levels.items():
-        pairs = [_ordered(*pair) for pair in itertools.combinations(levels, 2)]
+        pairs = [_ordered(*pair) for pair in _pairs(levels)]
         told = [pair for pair in pairs if pair[0].above(pair[1]).excludes_zero()]
         verdict = "made a difference" if told else "made no difference that these seeds can tell"
         pairs.sort(key=lambda pair: -pair[0].above(pair[1]).mean)
         yield f"**{factor}** {verdict}: {'; '.join(_compared(*pair) for pair in pairs)}."
+
+
+def _pairs(levels: list[Level]) -> list[tuple[Level, Level]]:
+    """The levels of a factor that are compared."""
+    if len(levels) > MOST_LEVELS:
+        return [(level, levels[0]) for level in levels[1:]]
+    return list(itertools.combinations(levels, 2))
 
 
 def _ordered(one: Level, other: Level) -> tuple[Level, Level]:
@@ -127,7 +140,7 @@ def limits(results: Results) -> Iterator[str]:
             "from one and another's from another, a difference may come from that."
         )
     seeds = len(results.whole_seeds)
-    comparisons = sum(math.comb(len(levels), 2) for levels in results.levels.values())
+    comparisons = sum(len(_pairs(levels)) for levels in results.levels.values())
     steps = _varied_or_fixed(results, "training.steps")
     yield (
         f"How it would be on other images: there is one task, {_task(results).summary}, and "
@@ -206,7 +219,16 @@ def factor_caption(results: Results) -> str:
 
 
 def _cell_table(results: Results) -> str:
-    return as_markdown([_cell_row(results, cell) for cell in results.cells.to_dict("records")])
+    shown = _shown_cells(results.cells).to_dict("records")
+    return as_markdown([_cell_row(results, cell) for cell in shown])
+
+
+def _shown_cells(cells: pd.DataFrame) -> pd.DataFrame:
+    """All of them, or of too many the best and the worst, best first."""
+    if len(cells) <= MOST_ROWS:
+        return cells
+    ranked = cells.sort_values(HEADLINE, ascending=False, kind="stable", na_position="last")
+    return pd.concat([ranked.head(MOST_ROWS // 2), ranked.tail(MOST_ROWS // 2)])
 
 
 def _cell_row(results: Results, cell: Mapping[Hashable, Any]) -> dict[str, str]:
@@ -232,10 +254,17 @@ def _cell_row(results: Results, cell: Mapping[Hashable, Any]) -> dict[str, str]:
 
 def cell_caption(results: Results) -> str:
     """The conditions of the cell table."""
+    cut = (
+        f"Of {len(results.cells):,} cells the {MOST_ROWS // 2} with the highest and the "
+        f"{MOST_ROWS // 2} with the lowest {HEADLINE}, the best first: chosen for being extreme, "
+        f"they would come out less so in new runs. All are in `{results.plan.name}_cells.csv`. "
+        if len(results.cells) > MOST_ROWS
+        else ""
+    )
     return (
-        "Mean and 95 % interval (Student's t) over the seeds of each cell; marked: a standard "
-        f"deviation above {UNSTABLE:.2f} (unstable), a class with an {HEADLINE} below {LOST:.1f} "
-        "in some run (lost). "
+        f"{cut}Mean and 95 % interval (Student's t) over the seeds of each cell; marked: a "
+        f"standard deviation above {UNSTABLE:.2f} (unstable), a class with an {HEADLINE} below "
+        f"{LOST:.1f} in some run (lost). "
         + _scoring(results)
         + " MACs are multiply-adds of the convolutions in one forward pass of one image, in "
         "millions; one is two FLOPs. Seconds are the median wall time of training and testing, "
@@ -251,7 +280,8 @@ def _scoring(results: Results) -> str:
         if "init" not in results.factors
         else ""
     )
-    window = ", all that a net without padding covers" if "valid" in _paddings(results) else ""
+    paddings = results.plan.values("padding")
+    window = ", all that a net without padding covers" if "valid" in paddings else ""
     return (
         f"A seed decides the training images, the initial weights and the test images. For each "
         f"seed every variant sees the same {size} x {size} images in the same order{weights}; "
@@ -263,17 +293,13 @@ def _scoring(results: Results) -> str:
     )
 
 
-def _paddings(results: Results) -> set[str]:
-    return {record.parsed_cell().spec.padding for record in results.records}
-
-
 def stability(results: Results) -> str:
     """How far the runs of one cell scatter, and which cells scatter too far."""
     spread = results.cells[f"{HEADLINE} sd"].dropna()
     diverged = int(results.cells["diverged"].sum())
     lost = int((results.runs["lowest class"] < LOST).sum())
     failures = (
-        f"{diverged} of {len(results.records)} runs diverged; {lost} lost a class (an {HEADLINE} "
+        f"{diverged} of {len(results.runs)} runs diverged; {lost} lost a class (an {HEADLINE} "
         f"below {LOST:.1f} for one of the classes), which drags their cell's mean down and its "
         "intervals out."
     )
@@ -311,14 +337,12 @@ def _settings(values: Mapping[str, object]) -> str:
 
 
 def _task(results: Results) -> Task:
-    return TASKS[results.records[0].parsed_cell().task.name]
+    return TASKS[results.plan.task.name]
 
 
 def _varied_or_fixed(results: Results, axis: str) -> str:
     """The value that all cells share, or the values of the axis."""
-    if axis in results.plan.axes:
-        return " or ".join(map(str, results.plan.axes[axis]))
-    return str(results.records[0].parsed_cell().value(axis))
+    return " or ".join(map(str, results.plan.values(axis)))
 
 
 def _spanned(interval: Interval, sign: str = "") -> str:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final, final
+from typing import Final, Self, final
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from ablations.metrics import METRICS, Counts, macro
 from ablations.plan import Plan
 from ablations.records import Record
 from ablations.shapes import TASKS
-from ablations.statistics import Interval, mean_interval, paired_difference
+from ablations.statistics import Interval, half_width, mean_interval, paired_difference
 
 HEADLINE: Final = "IoU"
 """The metric that sentences are about."""
@@ -42,17 +44,43 @@ class Level:
 @final
 @dataclass(frozen=True)
 class Results:
-    """A plan and the records that there are of it."""
+    """A plan and what its runs came to.
+
+    - `runs`: one row a record, in the plan's order: axis values as text, seed, outcome, scores,
+      the headline metric of the class that came out worst, and costs.
+    - `environments`: what the records were made with, each with the number of its records.
+    - `pictured`: the records whose example the figure shows.
+    """
 
     plan: Plan
-    records: tuple[Record, ...]
+    runs: pd.DataFrame
+    environments: list[tuple[str, int]]
+    pictured: tuple[Record, ...]
 
     @classmethod
-    def of(cls, plan: Plan, records: Iterable[Record]) -> Results:
-        """The records of `plan`'s own cells, in the plan's order; others are left out."""
-        by_key = {record.key: record for record in records}
-        found = (by_key.get(cell.key) for cell in plan.cells())
-        return cls(plan, tuple(record for record in found if record is not None))
+    def of(cls, plan: Plan, records: Iterable[Record]) -> Self:
+        """The records of `plan`'s own cells; others are left out.
+
+        They are read one by one, and of each a row of numbers is kept: a million records need
+        no more memory than their table.
+        """
+        made_with: Counter[str] = Counter()
+        pictured: list[Record] = []
+        wanted = set(pictured_variants(plan))
+
+        def rows() -> Iterator[tuple[object, ...]]:
+            for record in records:
+                place = plan.place(record.parsed_cell())
+                if place is None:
+                    continue
+                made_with[_described(record.environment)] += 1
+                if record.example is not None and place % plan.variant_count in wanted:
+                    pictured.append(record)
+                yield _row(record, place)
+
+        table = np.fromiter(rows(), dtype=_ROW)
+        table.sort(order="place")
+        return cls(plan, _as_frame(table, plan), sorted(made_with.items()), tuple(pictured))
 
     @cached_property
     def factors(self) -> list[str]:
@@ -62,54 +90,28 @@ class Results:
     @cached_property
     def planned(self) -> int:
         """How many cells the plan has."""
-        return self.plan.seeds * math.prod(map(len, self.plan.axes.values()))
-
-    @cached_property
-    def runs(self) -> pd.DataFrame:
-        """One row a record: axis values as text, seed, outcome, scores and costs."""
-        rows = []
-        for record in self.records:
-            cell = record.parsed_cell()
-            levels = map(str, self.plan.levels(cell))
-            rows.append(
-                {
-                    **dict(zip(self.plan.axes, levels, strict=True)),
-                    "seed": cell.seed,
-                    "outcome": record.outcome,
-                    **scores(record),
-                    "lowest class": lowest_class(record),
-                    "parameters": record.parameters,
-                    "macs": record.macs,
-                    "seconds": record.train_seconds + record.test_seconds,
-                }
-            )
-        return pd.DataFrame(rows)
+        return self.plan.seeds * self.plan.variant_count
 
     @cached_property
     def cells(self) -> pd.DataFrame:
         """One row a variant, in the plan's order: scores over its seeds, and costs."""
-        rows = []
-        for values, runs in self.runs.groupby(list(self.plan.axes), sort=False):
-            done = runs[runs["outcome"] == "done"]
-            row: dict[str, object] = dict(zip(self.plan.axes, values, strict=True))
-            row |= {"seeds": len(done), "diverged": len(runs) - len(done)}
-            for metric in METRICS:
-                interval = mean_interval(done[metric].tolist())
-                row |= {
-                    metric: interval.mean,
-                    f"{metric} low": interval.low,
-                    f"{metric} high": interval.high,
-                }
-            row |= {
-                f"{HEADLINE} sd": done[HEADLINE].std(),
-                f"{HEADLINE} lowest": done[HEADLINE].min(),
-                f"{HEADLINE} lowest class": done["lowest class"].min(),
-                "parameters": runs["parameters"].iloc[0],
-                "macs": runs["macs"].iloc[0],
-                "seconds": runs["seconds"].median(),
-            }
-            rows.append(row)
-        return pd.DataFrame(rows)
+        names = list(self.plan.axes)
+        by_variant = self.runs.groupby(names, sort=False, observed=True)
+        done = self.runs[self.runs["outcome"] == "done"].groupby(names, sort=False, observed=True)
+        table = pd.DataFrame(index=by_variant.size().index)
+        table["seeds"] = done.size().reindex(table.index, fill_value=0)
+        table["diverged"] = by_variant.size() - table["seeds"]
+        for metric in METRICS:
+            mean, half = done[metric].mean(), half_width(done[metric].std(), table["seeds"])
+            table[metric] = mean
+            table[f"{metric} low"], table[f"{metric} high"] = mean - half, mean + half
+        table[f"{HEADLINE} sd"] = done[HEADLINE].std()
+        table[f"{HEADLINE} lowest"] = done[HEADLINE].min()
+        table[f"{HEADLINE} lowest class"] = done["lowest class"].min()
+        for name in ("parameters", "macs"):
+            table[name] = by_variant[name].first()
+        table["seconds"] = by_variant["seconds"].median()
+        return table.reset_index()
 
     @cached_property
     def whole_seeds(self) -> list[int]:
@@ -135,14 +137,86 @@ class Results:
                 by_seed[HEADLINE].tolist(),
             )
 
-    @cached_property
-    def environments(self) -> list[tuple[str, int]]:
-        """What the records were made with, each with the number of its records."""
-        described = Counter(
-            ", ".join(f"{name} {value}" for name, value in record.environment.items())
-            for record in self.records
-        )
-        return sorted(described.items())
+
+_ROW: Final = np.dtype(
+    [
+        ("place", np.int64),
+        ("diverged", np.bool_),
+        *((name, np.float64) for name in (*METRICS, "lowest class")),
+        ("parameters", np.int64),
+        ("macs", np.int64),
+        ("seconds", np.float64),
+    ]
+)
+"""What is kept of a record; its axis values and its seed follow from its place in the plan."""
+
+
+def _row(record: Record, place: int) -> tuple[object, ...]:
+    seconds = record.train_seconds + record.test_seconds
+    return (
+        place,
+        record.outcome == "diverged",
+        *scores(record).values(),
+        lowest_class(record),
+        record.parameters,
+        record.macs,
+        seconds,
+    )
+
+
+def _as_frame(table: npt.NDArray[np.void], plan: Plan) -> pd.DataFrame:
+    seeds, variants = np.divmod(table["place"], plan.variant_count)
+    sizes = [len(values) for values in plan.axes.values()]
+    levels = zip(plan.axes.items(), np.unravel_index(variants, sizes), strict=True)
+    outcomes = np.where(table["diverged"], "diverged", "done")
+    return pd.DataFrame(
+        {
+            **{
+                axis: pd.Categorical.from_codes(codes, pd.Index([str(v) for v in values]))
+                for (axis, values), codes in levels
+            },
+            "seed": seeds,
+            "outcome": outcomes,
+            **{name: table[name] for name in (_ROW.names or ())[2:]},
+        }
+    )
+
+
+def _described(environment: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in environment.items())
+
+
+MOST_PICTURED: Final = 12
+"""Rows of a figure: more than a page can show help nobody."""
+
+
+def pictured_rows(plan: Plan) -> tuple[str, list[tuple[tuple[str, ...], tuple[str, ...]]]]:
+    """The factor that goes across a figure, and its rows: the values of the axes before and after.
+
+    The skips go across if they are compared, else the last axis.
+    """
+    axes = list(plan.axes)
+    across = "skip" if "skip" in axes else axes[-1]
+    place = axes.index(across)
+    texts = [tuple(map(str, values)) for values in plan.axes.values()]
+    rows = itertools.product(
+        itertools.product(*texts[:place]), itertools.product(*texts[place + 1 :])
+    )
+    return across, list(itertools.islice(rows, MOST_PICTURED))
+
+
+def pictured_variants(plan: Plan) -> Iterator[int]:
+    """The variants that `pictured_rows` shows, by their place among `plan.variants()`."""
+    across, rows = pictured_rows(plan)
+    places = [
+        {str(value): place for place, value in enumerate(values)} for values in plan.axes.values()
+    ]
+    sizes = [len(each) for each in places]
+    for before, after in rows:
+        for value in map(str, plan.axes[across]):
+            texts = (*before, value, *after)
+            codes = [each[text] for each, text in zip(places, texts, strict=True)]
+            yield int(np.ravel_multi_index(codes, sizes))
 
 
 def scores(record: Record) -> dict[str, float]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
+import numpy.typing as npt
 from scipy import stats
 
 LEVEL = 0.95
@@ -46,8 +47,18 @@ def mean_interval(values: Sequence[float]) -> Interval:
     mean = float(np.mean(values))
     if n == 1:
         return Interval(mean, math.nan, math.nan, 1)
-    half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1) * np.std(values, ddof=1) / math.sqrt(n))
+    half = float(half_width(np.std(values, ddof=1), n))
     return Interval(mean, mean - half, mean + half, n)
+
+
+def half_width(deviation: npt.ArrayLike, n: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Half of Student's t interval of a mean, from the standard deviation of its `n` values.
+
+    Of any shape; nan for fewer than two values.
+    """
+    quantile = stats.t.ppf((1 + LEVEL) / 2, np.asarray(n) - 1)
+    half: npt.NDArray[np.float64] = quantile * np.asarray(deviation) / np.sqrt(n)
+    return half
 
 
 def paired_difference(values: Sequence[float], reference: Sequence[float]) -> Interval:

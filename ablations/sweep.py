@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Final, Self, final
+from typing import Final, final
 
 from ablations.cell import Cell
-from ablations.engines import Crashed, Workers
+from ablations.engines import Crashed, Outcome, Workers
 from ablations.leases import Leases
 from ablations.plan import Plan
 from ablations.records import Record
+from ablations.selection import EVERYTHING, Selection
 from ablations.store import Store
-from unet.refusal import Refusal
 
 STORE: Final = "sweep.db"
 """The store's file in a sweep's folder."""
 
-Outcome = Record | Crashed
 Watch = Callable[[Iterable[Outcome], "Tally"], Iterator[Outcome]]
 
 
@@ -45,34 +43,11 @@ class Tally:
         return self.cells - self.stored - self.given_up
 
 
-@final
-@dataclass(frozen=True)
-class Shard:
-    """The `part`-th of `parts` about equal parts of a plan, the same on every machine."""
-
-    part: int = 1
-    parts: int = 1
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """From "2/8"; raises `Refusal` for anything else."""
-        numbers = re.fullmatch(r"([1-9][0-9]{0,5})/([1-9][0-9]{0,5})", text)
-        if not numbers or int(numbers[1]) > int(numbers[2]):
-            raise Refusal(f"shard {text!r} is not I/N with I from 1 to N, as in 2/8")
-        return cls(int(numbers[1]), int(numbers[2]))
-
-    def cells(self, plan: Plan) -> Iterator[Cell]:
-        """Its cells, in the plan's order: those whose keys leave its remainder."""
-        for cell in plan.cells():
-            if int(cell.key, 16) % self.parts == self.part - 1:
-                yield cell
-
-
-def tally(store: Store, shard: Shard = Shard()) -> Tally:
+def tally(store: Store, selection: Selection = EVERYTHING) -> Tally:
     """How far the sweep in `store` is, or a part of it."""
     cells = stored = given_up = 0
     failed = store.given_up()
-    for cell in shard.cells(store.plan):
+    for cell in selection.cells(store.plan):
         cells += 1
         stored += cell.key in store
         given_up += cell.key in failed
@@ -86,9 +61,9 @@ class Sweep:
     Once `drained` is set no more cells are begun, and those under way are brought to their end.
     """
 
-    def __init__(self, store: Store, workers: Workers, shard: Shard = Shard()) -> None:
+    def __init__(self, store: Store, workers: Workers, selection: Selection = EVERYTHING) -> None:
         self.store = store
-        self.shard = shard
+        self.selection = selection
         self.drained = False
         self._workers = workers
 
@@ -99,27 +74,32 @@ class Sweep:
         """
         went_on = True
         with Leases(self.store) as leases:
-            while went_on and not self.drained and any(missing_cells(self.store, self.shard)):
+            while went_on and not self.drained and any(missing_cells(self.store, self.selection)):
                 went_on = False
                 for outcome in self._each_once(leases):
                     went_on = True
                     yield outcome
 
     def _each_once(self, leases: Leases) -> Iterator[Outcome]:
-        cells = takewhile(lambda _: not self.drained, missing_cells(self.store, self.shard))
-        with closing(self._workers.run(cells, lambda cell: leases.claim(cell.key))) as outcomes:
-            for outcome in outcomes:
-                if isinstance(outcome, Crashed):
-                    leases.fail(outcome.cell.key, outcome.reason)
-                elif not leases.complete(outcome):
-                    continue  # Another process took it over, and counts it.
-                yield outcome
+        def claim(cells: list[Cell]) -> list[Cell]:
+            held = set(leases.claim([cell.key for cell in cells]))
+            return [cell for cell in cells if cell.key in held]
+
+        cells = takewhile(lambda _: not self.drained, missing_cells(self.store, self.selection))
+        with closing(self._workers.run(cells, claim)) as batches:
+            for ended in batches:
+                crashed = [each for each in ended if isinstance(each, Crashed)]
+                for each in crashed:
+                    leases.fail(each.cell.key, each.reason)
+                yield from crashed
+                # Another process may have taken one over, and counts it.
+                yield from leases.complete([each for each in ended if isinstance(each, Record)])
 
 
-def missing_cells(store: Store, shard: Shard = Shard()) -> Iterator[Cell]:
+def missing_cells(store: Store, selection: Selection = EVERYTHING) -> Iterator[Cell]:
     """The cells of the store's plan that have no record and are not given up, in its order."""
     given_up = store.given_up()
-    for cell in shard.cells(store.plan):
+    for cell in selection.cells(store.plan):
         if cell.key not in store and cell.key not in given_up:
             yield cell
 
@@ -141,7 +121,7 @@ def brought_to_end(sweep: Sweep, watch: Watch) -> Ended:
     """
     trained, crashed, stopped = 0, {}, False
     try:
-        for outcome in watch(sweep.run(), tally(sweep.store, sweep.shard)):
+        for outcome in watch(sweep.run(), tally(sweep.store, sweep.selection)):
             if isinstance(outcome, Crashed):
                 crashed[outcome.cell.key] = outcome
             else:

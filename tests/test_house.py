@@ -120,9 +120,14 @@ MAP = {
         "unet.refusal", "ablations.cell", "ablations.records", "ablations.hardware",
         "ablations.train",
     },
+    "ablations.estimate": {
+        "unet.refusal", "unet.algebra", "ablations.cell", "ablations.plan", "ablations.records",
+        "ablations.engines",
+    },
+    "ablations.selection": {"unet.refusal", "ablations.cell", "ablations.plan"},
     "ablations.sweep": {
-        "unet.refusal", "ablations.cell", "ablations.plan", "ablations.records", "ablations.store",
-        "ablations.leases", "ablations.engines",
+        "ablations.cell", "ablations.plan", "ablations.records", "ablations.store",
+        "ablations.leases", "ablations.engines", "ablations.selection",
     },
     "ablations.progress": {
         "ablations.plan", "ablations.records", "ablations.store", "ablations.engines",
@@ -137,7 +142,7 @@ MAP = {
         "ablations.records", "ablations.store", "ablations.results",
     },
     "ablations.figures": {
-        "ablations.shapes", "ablations.plan", "ablations.records", "ablations.results",
+        "ablations.shapes", "ablations.records", "ablations.results",
     },
     "ablations.report": {
         "unet.refusal", "unet.spec", "ablations.shapes", "ablations.metrics",
@@ -165,6 +170,7 @@ MAP = {
         "ablations.committed", "ablations.engines", "ablations.hardware", "ablations.plan",
         "ablations.progress", "ablations.report", "ablations.results", "ablations.store",
         "ablations.exports", "ablations.merge", "ablations.doctor", "ablations.sweep",
+        "ablations.estimate", "ablations.selection",
     },
 }  # fmt: skip
 

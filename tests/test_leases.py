@@ -78,7 +78,7 @@ class Sweeping(RuleBasedStateMachine):
             self.failures[key] += 1
             del self.held[key]
         expected = key not in self.done and free and self.failures[key] < MOST_ATTEMPTS
-        assert self.live[name][1].claim(key) == expected
+        assert self.live[name][1].claim([key]) == [key] * expected
         if expected:
             self.held[key] = (name, self.now + LEASE_SECONDS, False)
 
@@ -97,7 +97,7 @@ class Sweeping(RuleBasedStateMachine):
         record = blank(self.plan, self.keys.index(key)).model_copy(
             update={"environment": {"by": f"{name} at {self.now}"}}
         )
-        assert self.live[name][1].complete(record) == mine
+        assert self.live[name][1].complete([record]) == [record] * mine
         if mine:
             del self.held[key]
             self.done[key] = record.environment["by"]
@@ -164,17 +164,17 @@ def test_a_killed_holder_is_known_to_be_dead(tmp_path: Path, tiny: Plan) -> None
         "from ablations.store import Store\n"
         "plan = Store.open(Path(sys.argv[1])).plan\n"
         "with Leases(Store.create(Path(sys.argv[1]), plan)) as leases:\n"
-        "    print(leases.claim(sys.argv[2]), flush=True); time.sleep(60)\n"
+        "    print(leases.claim([sys.argv[2]]), flush=True); time.sleep(60)\n"
     )
     command = [sys.executable, "-c", script, str(path), key]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
-        assert other.stdout.readline() == "True\n"
+        assert other.stdout.readline() == f"['{key}']\n"
         with Store.create(path, tiny) as store, Leases(store) as leases:
-            assert not leases.claim(key)
+            assert not leases.claim([key])
             os.kill(other.pid, signal.SIGKILL)
             other.wait()
-            assert leases.claim(key)
+            assert leases.claim([key])
             assert [a.outcome for a in store.attempts()] == ["lost", None]
 
 
@@ -186,9 +186,9 @@ def test_leases_are_renewed_and_given_back(
     key = next(tiny.cells()).key
     with Store.create(tmp_path / "sweep.db", tiny) as store:
         with Leases(store) as leases:
-            assert leases.claim(key)
+            assert leases.claim([key])
             time.sleep(1)
-            assert leases.complete(blank(tiny, 0))
-            assert leases.claim(list(tiny.cells())[1].key)
+            assert leases.complete([blank(tiny, 0)])
+            assert leases.claim([list(tiny.cells())[1].key])
         assert [attempt.outcome for attempt in store.attempts()] == ["done", "returned"]
         assert store.given_up() == set()

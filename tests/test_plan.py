@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -152,6 +154,38 @@ def test_a_key_is_its_content(tiny: Plan) -> None:
     first, second = next(tiny.cells()), next(tiny.cells())
     assert first.key == second.key == "3fba0697b8f3f27e96daceaadc7b1186"
     assert Cell.from_data(first.as_data()) == first
+
+
+def test_a_key_is_the_hash_of_sorted_json(tiny: Plan) -> None:
+    """However it is put together: anybody can compute it from the content."""
+    cell = next(tiny.cells())
+    spec = {"base_channels": 4, "depth": 1, "dropout_levels": 0, "norm": "batch", "num_classes": 5}
+    content = {
+        "spec": spec,
+        "task": cell.task.model_dump(),
+        "training": cell.training.model_dump(),
+        "seed": 0,
+    }
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    assert cell.key == hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+@pytest.mark.parametrize(
+    ("axis", "message"),
+    [
+        (
+            f"dropout = {[n / 2000 for n in range(1001)]}\ntraining.steps = {list(range(1000))}",
+            "split",
+        ),
+        ("skip = [{a = 1}]", "is not a list of values"),
+        ("up_keeps_channels = [[[0]]]", "is not a list of values"),
+    ],
+)
+def test_axes_that_nobody_can_run(axis: str, message: str) -> None:
+    """Too many variants to count, or values that no field can have, are refused at once."""
+    source = TINY.replace('skip = ["concat", "none"]', axis).replace("steps = 3\n", "")
+    with pytest.raises(Refusal, match=message):
+        read_plan(source, name="p", file="p.toml")
 
 
 def test_a_key_ignores_fields_at_their_defaults(tiny: Plan) -> None:

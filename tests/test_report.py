@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from ablations.architecture import CLAIMED_INPUT, TUTORIAL_CLAIMS, tutorial_rows
-from ablations.figures import MOST_ROWS, colours, layout
+from ablations.figures import colours
 from ablations.plan import Plan, load_plan, read_plan
 from ablations.records import Record
 from ablations.report import findings, render, write_report
-from ablations.results import Results, scores
+from ablations.results import MOST_PICTURED, Results, pictured_rows, scores
 from tests.conftest import ROOT, TINY
 from unet import Refusal
 
@@ -178,22 +178,22 @@ def test_a_report_is_written_whole(tmp_path: Path, tiny: Plan, tiny_records: lis
 def test_other_plans_records_are_left_out(tiny: Plan, tiny_records: list[Record]) -> None:
     """Only the plan's own cells count."""
     fewer = dataclasses.replace(tiny, seeds=1)
-    assert len(Results.of(fewer, tiny_records).records) == 2
+    assert len(Results.of(fewer, tiny_records).runs) == 2
 
 
 def test_the_figure_puts_skips_side_by_side() -> None:
     """Skips across, the other factors down, as many rows as a page holds."""
-    across, rows = layout(load_plan("quick"))
+    across, rows = pictured_rows(load_plan("quick"))
     assert across == "skip"
     assert rows[0] == (("valid",), ("transposed",))
     assert len(rows) == 6
-    assert len(layout(load_plan("shapes"))[1]) == MOST_ROWS
+    assert len(pictured_rows(load_plan("shapes"))[1]) == MOST_PICTURED
     no_skip = read_plan(
         TINY.replace('skip = ["concat", "none"]', 'padding = ["valid", "zeros"]'),
         name="p",
         file="f",
     )
-    assert layout(no_skip) == ("padding", [((), ())])
+    assert pictured_rows(no_skip) == ("padding", [((), ())])
 
 
 def test_the_figure_survives_missing_runs(tiny: Plan, tiny_records: list[Record]) -> None:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -127,7 +128,7 @@ def test_what_does_not_fit_is_tried_alone(tiny: Plan, monkeypatch: pytest.Monkey
     """Seeds that failed side by side are run one by one, and what fails then has failed."""
     monkeypatch.setattr(engines, "_run", fail_together)
     monkeypatch.setattr(engines, "find_hardware", pretend_gpu)
-    outcomes = list(Workers(2, "cuda").run(tiny.cells()))
+    outcomes = list(chain.from_iterable(Workers(2, "cuda").run(tiny.cells())))
     trained = [o.parsed_cell() for o in outcomes if isinstance(o, Record)]
     crashed = [o for o in outcomes if isinstance(o, Crashed)]
     assert sorted((cell.spec.skip, cell.seed) for cell in trained) == [("concat", 0), ("concat", 1)]

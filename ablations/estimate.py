@@ -1,0 +1,145 @@
+"""What a plan would take: its multiply-adds are counted, its time is tried out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import chain
+from typing import Final, Self, final
+
+import numpy as np
+import numpy.typing as npt
+
+from ablations.cell import Cell
+from ablations.engines import Crashed, Workers
+from ablations.plan import Only, Plan
+from ablations.records import Record
+from unet.algebra import cost
+from unet.refusal import Refusal
+
+TRIAL_MACS: Final = 10**11
+"""Multiply-adds of a trial: a second or two on one core."""
+
+MOST_STEPS: Final = 64
+"""Of a trial."""
+
+HISTORY_BYTES: Final = 300
+"""What the store keeps of a run beside its record: its attempt, and the indexes of both."""
+
+Values = tuple[object, ...]
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What is to be computed, exactly.
+
+    `macs` holds the multiply-adds of one forward pass of one image for each of `variants`, which
+    differ in their specs. Each spec is trained for `steps` of `batch` images and tested on
+    `test_images`, over all trainings and seeds together.
+    """
+
+    variants: list[Values]
+    macs: npt.NDArray[np.int64]
+    steps: int
+    batch: int
+    test_images: int
+    cells: int
+
+    @classmethod
+    def of(cls, plan: Plan, only: Only) -> Self:
+        """Of a plan, or some of its axes' values: specs and trainings are counted, not cells."""
+        size = plan.task.size
+        variants = list(plan.variants_of("spec", only))
+        macs = (cost(plan.cell(values, 0).spec, size, size).macs for values in variants)
+        trainings = [plan.cell(v, 0).training for v in plan.variants_of("training", only)]
+        return cls(
+            variants=variants,
+            macs=np.fromiter(macs, np.int64, len(variants)),
+            steps=plan.seeds * sum(each.steps for each in trainings),
+            batch=trainings[0].batch,
+            test_images=plan.seeds * sum(each.test_images for each in trainings),
+            cells=plan.seeds * len(variants) * len(trainings),
+        )
+
+    @cached_property
+    def training_macs(self) -> int:
+        """A backward pass computes two products of the forward's size."""
+        return 3 * sum(map(int, self.macs)) * self.steps * self.batch
+
+    @property
+    def sample(self) -> list[int]:
+        """The cheapest, the median and the dearest spec, as far as they differ: indices."""
+        order = np.argsort(self.macs, kind="stable")
+        places = {0, len(order) // 2, len(order) - 1}
+        return list({int(self.macs[i]): int(i) for i in order[sorted(places)]}.values())
+
+
+@final
+@dataclass(frozen=True)
+class Estimate:
+    """About what a plan takes: seconds in all workers side by side, bytes of its store."""
+
+    seconds: float
+    bytes: int
+
+
+def estimate(plan: Plan, work: Work, workers: Workers) -> Estimate:
+    """Train a cheap, a middling and a dear net for a few steps, in all workers at once.
+
+    The seconds of the others follow from their multiply-adds. Raises `Refusal` if a trial
+    crashes.
+    """
+    pairs = [_trials(plan.cell(work.variants[place], seed=0)) for place in work.sample]
+    # What a process does once, such as importing the optimiser, is no part of a step.
+    first = _shortened(pairs[0][0], steps=1, test_images=2)
+    found = _run(chain([first], *pairs), workers)
+    step, test = [], []
+    for short, long in pairs:
+        less, more = found[short.variant], found[long.variant]
+        step.append(_more("train_seconds", less, more) / (long.training.steps - 1))
+        test.append(_more("test_seconds", less, more) / (long.training.test_images - 1))
+    macs, known = np.log(work.macs), np.log(work.macs[work.sample])
+    seconds = np.exp(np.interp(macs, known, np.log(step))).sum() * work.steps
+    seconds += np.exp(np.interp(macs, known, np.log(test))).sum() * work.test_images
+    size = _bytes(work, found[first.variant])
+    return Estimate(float(seconds) / workers.count, size)
+
+
+def _bytes(work: Work, records: list[Record]) -> int:
+    """Of the store: the first seed of each variant keeps pictures."""
+    whole = max(len(record.model_dump_json()) for record in records)
+    plain = min(len(r.model_copy(update={"example": None}).model_dump_json()) for r in records)
+    return work.cells * (plain + HISTORY_BYTES) + len(work.variants) * (whole - plain)
+
+
+def _trials(cell: Cell) -> tuple[Cell, Cell]:
+    """A run of one step, and one of so many that what they differ by can be measured."""
+    macs = cost(cell.spec, cell.task.size, cell.task.size).macs
+    steps = min(MOST_STEPS, TRIAL_MACS // (3 * macs * cell.training.batch))
+    tests = min(MOST_STEPS, TRIAL_MACS // macs)
+    return _shortened(cell, 1, 1), _shortened(cell, 2 + steps, 2 + tests)
+
+
+def _shortened(cell: Cell, steps: int, test_images: int) -> Cell:
+    changed = {"steps": steps, "test_images": test_images}
+    return replace(cell, training=cell.training.model_copy(update=changed))
+
+
+def _run(trials: Iterable[Cell], workers: Workers) -> Mapping[str, list[Record]]:
+    """The records of each trial, by variant: as many seeds of each as there are workers."""
+    cells = (replace(trial, seed=seed) for trial in trials for seed in range(workers.count))
+    found: dict[str, list[Record]] = {}
+    for outcome in chain.from_iterable(workers.run(cells)):
+        if isinstance(outcome, Crashed):
+            raise Refusal(f"a trial of the plan crashed: {outcome.reason}")
+        found.setdefault(outcome.parsed_cell().variant, []).append(outcome)
+    return found
+
+
+def _more(name: str, less: list[Record], more: list[Record]) -> float:
+    """By how many seconds two trials differ, each in the median of its workers."""
+    short, long = (np.median([getattr(record, name) for record in each]) for each in (less, more))
+    # A clock that ticks in milliseconds may see no difference.
+    return max(float(long - short), 1e-3)

@@ -1,0 +1,98 @@
+"""What a plan would take is counted without its cells, and tried out with a few steps."""
+
+from __future__ import annotations
+
+import pytest
+
+from ablations import engines
+from ablations.cell import Cell
+from ablations.engines import Workers
+from ablations.estimate import Work, estimate
+from ablations.hardware import Group, Hardware
+from ablations.plan import Plan, load_plan, read_plan
+from ablations.records import Record
+from tests.conftest import TINY
+from tests.endurance.sleeper import record_of
+from unet import Refusal
+
+SPEED = 1e9
+"""Multiply-adds a second of the machine that is pretended."""
+
+
+def pretend(device: str) -> Hardware:
+    """In a worker: a machine of known speed."""
+    return Hardware(device, "pretended", "float32")
+
+
+def timed(cells: Group, _device: str) -> list[Record]:
+    """In a worker: what a run takes at that speed, and what a process does first."""
+    return [
+        record_of(cell).model_copy(
+            update={
+                "train_seconds": 2.0 + cell.training_macs / SPEED,
+                "test_seconds": 0.5
+                + cell.training_macs
+                / (3 * cell.training.steps * cell.training.batch)
+                * cell.training.test_images
+                / SPEED,
+            }
+        )
+        for cell in cells
+    ]
+
+
+def seconds_of(cell: Cell) -> float:
+    """Without what a process does first."""
+    forward = cell.training_macs / (3 * cell.training.steps * cell.training.batch)
+    return (cell.training_macs + forward * cell.training.test_images) / SPEED
+
+
+@pytest.fixture
+def varied() -> Plan:
+    """Nets of three sizes, with two budgets."""
+    source = TINY.replace(
+        "[axes]", "[axes]\ntraining.steps = [300, 500]\nbase_channels = [4, 8, 16]"
+    )
+    source = source.replace("steps = 3\n", "").replace("base_channels = 4\n", "")
+    return read_plan(source, name="varied", file="varied.toml")
+
+
+def test_the_work_is_that_of_the_cells(varied: Plan) -> None:
+    """Counted by specs and trainings, it is the sum over the cells; also of a part."""
+    for only in ({}, {"skip": {"none"}}, {"skip": {"none"}, "training.steps": {"500"}}):
+        cells = list(varied.cells(only))
+        work = Work.of(varied, only)
+        assert work.cells == len(cells)
+        assert work.training_macs == sum(cell.training_macs for cell in cells)
+
+
+def test_seconds_follow_from_a_few_steps(varied: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a speed that is the same for all nets, trials of three foretell all of them."""
+    monkeypatch.setattr(engines, "_run", timed)
+    monkeypatch.setattr(engines, "find_hardware", pretend)
+    found = estimate(varied, Work.of(varied, {}), Workers(2))
+    expected = sum(map(seconds_of, varied.cells())) / 2
+    # Between the nets that were tried, the time is interpolated.
+    assert found.seconds == pytest.approx(expected, rel=0.1)
+    bodies = sum(len(record_of(cell).model_dump_json()) for cell in varied.cells())
+    assert bodies < found.bytes < 2 * bodies
+
+
+def crash(_cells: Group, _device: str) -> list[Record]:
+    """In a worker: no room."""
+    raise MemoryError("no room")
+
+
+def test_a_crashing_trial_is_told(varied: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one line, with the reason."""
+    monkeypatch.setattr(engines, "_run", crash)
+    monkeypatch.setattr(engines, "find_hardware", pretend)
+    with pytest.raises(Refusal, match="a trial of the plan crashed: MemoryError: no room"):
+        estimate(varied, Work.of(varied, {}), Workers(1))
+
+
+def test_large_plans_are_counted_at_once() -> None:
+    """A plan of a million cells has as many as its axes say."""
+    source = TINY.replace("seeds = 2", "seeds = 500000")
+    assert Work.of(read_plan(source, name="p", file="p"), {}).cells == 10**6
+    assert Work.of(load_plan("shapes"), {}).cells == 360
