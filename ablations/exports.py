@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
-from ablations.files import replace_file
+from ablations.files import replacing
 from ablations.plan import Plan, read_plan
 from ablations.records import Record
 from ablations.results import Results
@@ -16,31 +16,36 @@ from ablations.tables import as_csv, without_formula
 from unet.refusal import Refusal
 
 
-def _as_lines(store: Store) -> tuple[bytes, int]:
+def _write_lines(store: Store, file: BinaryIO) -> int:
     header = json.dumps({"plan": store.plan.name, "source": store.plan.source})
-    bodies = [record.model_dump_json() for record in store.records()]
-    return "\n".join([header, *bodies, ""]).encode(), len(bodies)
+    file.write(f"{header}\n".encode())
+    count = 0
+    for count, record in enumerate(store.records(), start=1):  # noqa: B007  # the last is the count
+        file.write(f"{record.model_dump_json()}\n".encode())
+    return count
 
 
-def _as_csv(store: Store) -> tuple[bytes, int]:
+def _write_csv(store: Store, file: BinaryIO) -> int:
     runs = Results.of(store.plan, store.records()).runs
-    return as_csv(runs.map(without_formula)), len(runs)
+    file.write(as_csv(runs.map(without_formula)))
+    return len(runs)
 
 
-def _as_parquet(store: Store) -> tuple[bytes, int]:
+def _write_parquet(store: Store, file: BinaryIO) -> int:
     runs = Results.of(store.plan, store.records()).runs
     try:
-        return runs.to_parquet(index=False), len(runs)
+        file.write(runs.to_parquet(index=False))
     except ImportError:
         raise Refusal("parquet needs pyarrow: python -m pip install pyarrow") from None
+    return len(runs)
 
 
-FORMATS: Final[Mapping[str, Callable[[Store], tuple[bytes, int]]]] = {
-    ".jsonl": _as_lines,
-    ".csv": _as_csv,
-    ".parquet": _as_parquet,
+FORMATS: Final[Mapping[str, Callable[[Store, BinaryIO], int]]] = {
+    ".jsonl": _write_lines,
+    ".csv": _write_csv,
+    ".parquet": _write_parquet,
 }
-"""By the ending of a file's name: its content, and how many records that is."""
+"""By the ending of a file's name: writes it, and returns how many records that is."""
 
 
 def export(store: Store, path: Path) -> int:
@@ -51,9 +56,8 @@ def export(store: Store, path: Path) -> int:
     """
     if path.suffix not in FORMATS:
         raise Refusal(f"{path}: no format ends in {path.suffix!r}; use {', '.join(FORMATS)}")
-    content, count = FORMATS[path.suffix](store)
-    replace_file(path, content)
-    return count
+    with replacing(path) as file:
+        return FORMATS[path.suffix](store, file)
 
 
 def read_export(path: Path) -> tuple[Plan, list[Record]]:
