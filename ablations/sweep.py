@@ -12,7 +12,7 @@ from itertools import takewhile
 from typing import Final, Self, final
 
 from ablations.cell import Cell
-from ablations.engines import Crashed, Workers
+from ablations.engines import Crashed, Engine
 from ablations.leases import Leases
 from ablations.plan import Plan
 from ablations.records import Record
@@ -86,11 +86,11 @@ class Sweep:
     Once `drained` is set no more cells are begun, and those under way are brought to their end.
     """
 
-    def __init__(self, store: Store, workers: Workers, shard: Shard = Shard()) -> None:
+    def __init__(self, store: Store, engine: Engine, shard: Shard = Shard()) -> None:
         self.store = store
         self.shard = shard
         self.drained = False
-        self._workers = workers
+        self._engine = engine
 
     def run(self) -> Generator[Outcome]:
         """Run what is missing and not run by others; each record is on the disk when it comes.
@@ -107,7 +107,7 @@ class Sweep:
 
     def _each_once(self, leases: Leases) -> Iterator[Outcome]:
         cells = takewhile(lambda _: not self.drained, missing_cells(self.store, self.shard))
-        with closing(self._workers.run(cells, lambda cell: leases.claim(cell.key))) as outcomes:
+        with closing(self._engine.run(cells, lambda cell: leases.claim(cell.key))) as outcomes:
             for outcome in outcomes:
                 if isinstance(outcome, Crashed):
                     leases.fail(outcome.cell.key, outcome.reason)
