@@ -17,9 +17,10 @@ import typer
 from rich.console import Console
 
 from ablations.bench import measure
+from ablations.cluster import Cluster
 from ablations.committed import rebuild
 from ablations.doctor import examine, mend
-from ablations.engines import RUN_SECONDS, Workers
+from ablations.engines import RUN_SECONDS, Engine, Make, trainer
 from ablations.estimate import Work, estimate
 from ablations.exports import FORMATS, export
 from ablations.files import replace_file
@@ -27,13 +28,14 @@ from ablations.hardware import usual_workers
 from ablations.merge import merge
 from ablations.performance import BENCHMARKS, performance_files, read_measurements
 from ablations.plan import load_plan, shipped_plans
+from ablations.processes import Workers
 from ablations.progress import Watcher, in_words, lines_of, summary_of
 from ablations.report import write_report
 from ablations.results import Results
 from ablations.selection import Selection, Shard, read_only
 from ablations.store import Store
 from ablations.sweep import STORE, Sweep, brought_to_end, heeding_signals, tally
-from unet.refusal import refusals_shown, require_choice
+from unet.refusal import Refusal, refusals_shown, require_choice
 
 INTERRUPTED = 130
 """The exit code that shells give to a command that Ctrl-C ended."""
@@ -106,9 +108,16 @@ def plan(
 
 @app.command()
 def run(
+    context: typer.Context,
     name: PlanName,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where records and report go.")],
     workers: WorkerCount = None,
+    engine: Annotated[
+        Literal["local", "ray"], typer.Option(help="ray trains on the machines of a cluster.")
+    ] = "local",
+    address: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="The cluster's, with --engine ray.")
+    ] = None,
     device: Device = "auto",
     limit: Annotated[
         float, typer.Option(metavar="SECONDS", min=1, help="What a run may take at most.")
@@ -127,21 +136,24 @@ def run(
     """
     chosen, console = load_plan(name), Console(stderr=True)
     words = ["python", "-m", "ablations", "run", name, "--out", str(out)]
-    if device != "auto":
-        words += ["--device", device]
-    if workers:
-        words += ["--workers", str(workers)]
-    if limit != RUN_SECONDS:
-        words += ["--limit", f"{limit:g}"]
+    for option, value, usual in (
+        ("--workers", workers, None),
+        ("--engine", engine, "local"),
+        ("--address", address, None),
+        ("--device", device, "auto"),
+        ("--limit", limit, RUN_SECONDS),
+        ("--shard", shard, "1/1"),
+        *(("--only", text, None) for text in only or ()),
+    ):
+        if value != usual:
+            words += [option, f"{value:g}" if isinstance(value, float) else str(value)]
     selection = Selection(read_only(only or [], chosen), Shard.parse(shard))
-    if selection.shard.parts > 1:
-        words += ["--shard", shard]
-    for text in only or []:
-        words += ["--only", text]
+    # A test may hand in something that does not train.
+    where = engine_of(engine, address, workers, device, limit, context.obj or trainer)
     with Store.create(out / STORE, chosen, extend=extend) as store:
         if retry:
             store.forgive()
-        sweep = Sweep(store, Workers(workers or usual_workers(device), device, limit), selection)
+        sweep = Sweep(store, where, selection)
         with heeding_signals(sweep):
             ended = brought_to_end(sweep, Watcher(console))
         now = tally(store, selection)
@@ -161,6 +173,19 @@ def run(
         print("\n".join(lines_of(ended, now, files, shlex.join(words))))
     if now.given_up:
         raise SystemExit(1)
+
+
+def engine_of(
+    name: str, address: str | None, workers: int | None, device: str, limit: float, make: Make
+) -> Engine:
+    """The engine of that name; raises `Refusal` for an address that is missing or idle."""
+    if name == "ray" and address:
+        return Cluster(address, workers, device, limit, make)
+    if name == "ray":
+        raise Refusal("--engine ray: which cluster? add --address HOST:PORT, or leave both out")
+    if address:
+        raise Refusal(f"--address {address}: that is a Ray cluster's; add --engine ray")
+    return Workers(workers or usual_workers(device), device, limit, make)
 
 
 @app.command()

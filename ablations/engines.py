@@ -1,33 +1,20 @@
-"""Where cells run: persistent worker processes on this machine."""
+"""Where cells run: what every engine shares, from the cells that wait to what becomes of each."""
 
 from __future__ import annotations
 
 import ctypes
-import multiprocessing
-import os
 import platform
-import signal
-import threading
-import time
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent import futures
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cache
+from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Final, final
-
-from pebble import ProcessExpired, ProcessPool
+from typing import Final, Protocol, final
 
 from ablations.cell import Cell
 from ablations.hardware import Group, Hardware, find_hardware, groups
 from ablations.records import Record
-from unet.refusal import Refusal
 
-if TYPE_CHECKING:
-    from ablations.train import Trainer
-
-PARENT_CHECK_SECONDS: Final = 1.0
 RUN_SECONDS: Final = 6 * 3600.0
 """What a run may take, if nothing else is said."""
 
@@ -44,67 +31,92 @@ class Crashed:
 Outcome = Record | Crashed
 
 Claim = Callable[[list[Cell]], list[Cell]]
-"""Asks for cells, and returns those that one may run."""
+"""Asks for cells, and returns those that are now ours to run."""
 
 Ended = tuple[Group, list[Record] | str]
-"""Cells that were run together, and what they left, or why they left nothing."""
+"""A group that was run, with its records, or why there are none, in one line."""
+
+Take = Callable[[int], list[Group]]
+"""The next groups to run, so many or as many as are left."""
 
 
-@final
-@dataclass(frozen=True)
-class Workers:
-    """`count` processes of one torch thread each, on `device` ("auto", "cpu" or "cuda").
+class Engine(Protocol):
+    """Runs cells somewhere."""
 
-    One thread in each of several processes beats several threads in one for nets of this
-    size, and a process that dies takes no other cell with it, nor one that is stopped because
-    it took more than `seconds` for what it was given. On a GPU they share the device,
-    and each trains several seeds of a variant at once.
-    """
-
-    count: int
-    device: str = "auto"
-    seconds: float = RUN_SECONDS
-
-    def run(self, cells: Iterable[Cell], claim: Claim = list) -> Generator[list[Outcome]]:
-        """What becomes of the cells, as they end: those together that ended together.
+    def run(self, cells: Iterable[Cell], claim: Claim = ...) -> Generator[list[Outcome]]:
+        """What becomes of the cells: those together that ended together.
 
         Closing the iterator stops the workers. A cell is claimed when its turn comes, and left
         out if it cannot be.
-
-        Cells that failed together are tried once more, each alone on the device: what does not
-        fit beside others may fit then, and one cell takes no other with it. Raises `Refusal`
-        for the device "cuda" where there is none.
         """
-        alone: list[Group] = []
-        with _started(self.count) as pool:
-            hardware = _find_hardware(pool, self.device)
-            waiting = groups(cells, hardware, self.count)
-            # One group ahead for each worker keeps all of them busy and memory bounded.
-            for ended in self._results(pool, waiting, 2 * self.count, claim):
-                again = [e for e in ended if hardware.device == "cuda" and isinstance(e[1], str)]
-                alone += [(cell,) for group, _ in again for cell in group]
-                yield _outcomes(each for each in ended if each not in again)
-        if alone:
-            with _started(1) as pool:
-                for ended in self._results(pool, iter(alone), 1, list):
-                    yield _outcomes(ended)
-
-    def _results(
-        self, pool: ProcessPool, waiting: Iterator[Group], most: int, claim: Claim
-    ) -> Iterator[list[Ended]]:
-        """Groups as they end; at most so many are under way."""
-        running: dict[futures.Future[list[Record]], Group] = {}
-        while True:
-            for group in taken(waiting, most - len(running), claim):
-                future = pool.schedule(_run, args=(group, self.device), timeout=self.seconds)
-                running[future] = group
-            if not running:
-                return
-            done, _ = futures.wait(running, return_when=futures.FIRST_COMPLETED)
-            yield [(running.pop(future), _records_or_reason(future)) for future in done]
+        ...
 
 
-def taken(waiting: Iterator[Group], count: int, claim: Claim) -> list[Group]:
+class Runner(Protocol):
+    """What a worker process has at its heart: a `Trainer`, or a test's stand-in for it."""
+
+    @property
+    def hardware(self) -> Hardware:
+        """Where it runs cells."""
+        ...
+
+    def run(self, cells: Sequence[Cell]) -> list[Record]:
+        """Run cells that differ in their seed only, and leave a record of each."""
+        ...
+
+
+Make = Callable[[str], Runner]
+"""Makes the runner for a device, in the worker: a function of a module, so that it has a name."""
+
+
+def trainer(device: str) -> Runner:
+    """The runner that trains."""
+    from ablations.train import Trainer
+
+    return Trainer(find_hardware(device))
+
+
+class Team(Protocol):
+    """Workers that have been started; `sharers` of them share a device."""
+
+    @property
+    def sharers(self) -> int:
+        """How many workers share a device."""
+        ...
+
+    @property
+    def hardware(self) -> Hardware:
+        """What they run on."""
+        ...
+
+    def results(self, take: Take) -> Iterator[list[Ended]]:
+        """What becomes of the groups, as they end."""
+        ...
+
+
+def outcomes(
+    start: Callable[[bool], AbstractContextManager[Team]], cells: Iterable[Cell], claim: Claim
+) -> Generator[list[Outcome]]:
+    """What becomes of the cells, with the teams that `start` starts.
+
+    Cells that failed together are tried once more, each alone on the device, by the team of
+    `start(True)`: what does not fit beside others may fit then, and one cell takes no other
+    with it.
+    """
+    alone: list[Group] = []
+    with start(False) as team:
+        waiting = groups(cells, team.hardware, team.sharers)
+        for ended in team.results(partial(taken, waiting, claim)):
+            again = [e for e in ended if team.hardware.device == "cuda" and isinstance(e[1], str)]
+            alone += [(cell,) for group, _ in again for cell in group]
+            yield _outcomes(each for each in ended if each not in again)
+    if alone:
+        with start(True) as team:
+            for ended in team.results(partial(taken, iter(alone), list)):
+                yield _outcomes(ended)
+
+
+def taken(waiting: Iterator[Group], claim: Claim, count: int) -> list[Group]:
     """The next `count` groups, or as many as are left, without cells that cannot be claimed."""
     found: list[Group] = []
     while len(found) < count and (some := list(islice(waiting, count - len(found)))):
@@ -114,44 +126,6 @@ def taken(waiting: Iterator[Group], count: int, claim: Claim) -> list[Group]:
     return found
 
 
-def _find_hardware(pool: ProcessPool, device: str) -> Hardware:
-    """What a worker finds; to look for it here would take the import of torch."""
-    try:
-        return pool.schedule(find_hardware, args=(device,)).result()
-    except (ProcessExpired, ImportError, OSError) as problem:
-        raise Refusal(f"no worker could be started: {_in_one_line(problem)}") from None
-
-
-def _records_or_reason(future: futures.Future[list[Record]]) -> list[Record] | str:
-    problem = future.exception()
-    return _in_one_line(problem) if problem else future.result()
-
-
-@contextmanager
-def _started(workers: int) -> Iterator[ProcessPool]:
-    """A pool of worker processes; leaving by an exception stops them."""
-    with _interrupts_held():
-        pool = ProcessPool(
-            max_workers=workers,
-            initializer=_start_worker,
-            initargs=(os.getpid(),),
-            # Forking a process that has threads, as torch's has, can deadlock.
-            context=multiprocessing.get_context("spawn"),
-        )
-        # Asking whether it is active starts the pool's threads, which must be in here.
-        started = pool.active
-    assert started, "a new pool is active"
-    try:
-        yield pool
-    except BaseException:
-        pool.stop()  # type: ignore[no-untyped-call]  # pebble leaves it untyped
-        raise
-    else:
-        pool.close()  # type: ignore[no-untyped-call]
-    finally:
-        pool.join()
-
-
 def _outcomes(ended: Iterable[Ended]) -> list[Outcome]:
     found: list[Outcome] = []
     for group, result in ended:
@@ -159,27 +133,13 @@ def _outcomes(ended: Iterable[Ended]) -> list[Outcome]:
     return found
 
 
-def _in_one_line(problem: BaseException) -> str:
+def in_one_line(problem: BaseException) -> str:
+    """Its class and the first line of what it says."""
     return f"{type(problem).__name__}: {problem}".split("\n", maxsplit=1)[0]
 
 
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Hold Ctrl-C back; threads and processes started meanwhile never hear of it."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _start_worker(parent: int) -> None:
-    """Make this process a worker: one thread, deaf to Ctrl-C, gone when its parent is."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+def settle() -> None:
+    """Make this process work as a worker does: in one thread, with memory kept at hand."""
     keep_freed_memory()
 
     import torch
@@ -199,20 +159,3 @@ def keep_freed_memory() -> None:
 # The numbers are those of glibc's malloc.h.
 M_TRIM_THRESHOLD: Final = -1
 M_MMAP_MAX: Final = -4
-
-
-def _follow(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(PARENT_CHECK_SECONDS)
-    os._exit(1)
-
-
-def _run(cells: Group, device: str) -> list[Record]:
-    return _trainer(device).run(cells)
-
-
-@cache
-def _trainer(device: str) -> Trainer:
-    from ablations.train import Trainer
-
-    return Trainer(find_hardware(device))

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ablations.cell import Cell
-from ablations.engines import Crashed, Workers
+from ablations.engines import Crashed
 from ablations.plan import Only, Plan
+from ablations.processes import Workers
 from ablations.records import Record
 from unet.algebra import cost
 from unet.refusal import Refusal

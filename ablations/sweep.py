@@ -11,7 +11,7 @@ from itertools import takewhile
 from typing import Final, final
 
 from ablations.cell import Cell
-from ablations.engines import Crashed, Outcome, Workers
+from ablations.engines import Crashed, Engine, Outcome
 from ablations.leases import Leases
 from ablations.plan import Plan
 from ablations.records import Record
@@ -61,11 +61,11 @@ class Sweep:
     Once `drained` is set no more cells are begun, and those under way are brought to their end.
     """
 
-    def __init__(self, store: Store, workers: Workers, selection: Selection = EVERYTHING) -> None:
+    def __init__(self, store: Store, engine: Engine, selection: Selection = EVERYTHING) -> None:
         self.store = store
         self.selection = selection
         self.drained = False
-        self._workers = workers
+        self._engine = engine
 
     def run(self) -> Generator[Outcome]:
         """Run what is missing and not run by others; each record is on the disk when it comes.
@@ -86,7 +86,7 @@ class Sweep:
             return [cell for cell in cells if cell.key in held]
 
         cells = takewhile(lambda _: not self.drained, missing_cells(self.store, self.selection))
-        with closing(self._workers.run(cells, claim)) as batches:
+        with closing(self._engine.run(cells, claim)) as batches:
             for ended in batches:
                 crashed = [each for each in ended if isinstance(each, Crashed)]
                 for each in crashed:

@@ -11,20 +11,20 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 from rich.console import Console
 from typer.testing import CliRunner
 
 import ablations.__main__ as ablations_command
 import unet.__main__ as unet_command
-from ablations import engines
 from ablations.engines import Crashed
-from ablations.hardware import Group
 from ablations.plan import Plan
 from ablations.progress import Watcher
 from ablations.records import Record
 from ablations.store import Store
 from ablations.sweep import STORE, Tally
 from tests.conftest import ROOT, TINY
+from tests.runners import HasNoRoom
 from tests.test_algebra import FIGURE_1
 from unet import Refusal
 
@@ -235,6 +235,8 @@ def test_plan_shows_what_would_run() -> None:
         (["run", "nope", "--out", "x"], "plan 'nope': No such file"),
         (["run", "{plan}", "--out", "/dev/null/x"], "/dev/null/x/sweep.db: Not a directory"),
         (["run", "smoke", "--out", "{swept}"], "add --extend to go on with it"),
+        (["run", "{plan}", "--out", "{swept}", "--engine", "ray"], "add --address HOST:PORT"),
+        (["run", "{plan}", "--out", "{swept}", "--address", "x:1"], "add --engine ray"),
         (["status", "/no/such/place"], "no such store; `ablations run PLAN --out"),
         (["report", "/no/such/place"], "no such store"),
         (["export", "{swept}", "--to", "/dev/null/x.jsonl"], "/dev/null/x.jsonl: "),
@@ -260,25 +262,25 @@ def test_ablations_mistakes_are_one_line(
     assert (swept / STORE).read_bytes() == before
 
 
-def no_room(cells: Group, _device: str) -> list[Record]:
-    """In a worker: nothing fits."""
-    raise MemoryError(f"no room for {len(cells)}")
-
-
-def test_run_tells_of_what_it_gave_up(swept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_tells_of_what_it_gave_up(swept: Path) -> None:
     """Exit code 1, the reason, and the line that tries again."""
-    monkeypatch.setattr(engines, "_run", no_room)
     plan = swept / "tiny.toml"
     plan.write_text(TINY)
     words = ["run", str(plan), "--out", str(swept), "--workers", "1"]
-    found = CliRunner().invoke(ablations_command.app, words, catch_exceptions=False)
+
+    def invoke_without_room(*more: str) -> Result:
+        return CliRunner().invoke(
+            ablations_command.app, [*words, *more], obj=HasNoRoom, catch_exceptions=False
+        )
+
+    found = invoke_without_room()
     assert found.exit_code == 1
     assert "1 were given up after 3 attempts, the last with MemoryError: no room" in found.output
     assert f"python -m ablations run {plan} --out {swept} --workers 1 --retry" in found.output
-    again = CliRunner().invoke(ablations_command.app, [*words, "--json"], catch_exceptions=False)
+    again = invoke_without_room("--json")
     assert json.loads(again.output)["given_up"] == 1
     assert again.exit_code == 1
-    third = CliRunner().invoke(ablations_command.app, [*words, "--retry"], catch_exceptions=False)
+    third = invoke_without_room("--retry")
     assert third.output.count("MemoryError: no room for 1") >= 3
 
 

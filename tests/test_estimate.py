@@ -2,49 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
-from ablations import engines
 from ablations.cell import Cell
-from ablations.engines import Workers
 from ablations.estimate import Work, estimate
-from ablations.hardware import Group, Hardware
+from ablations.hardware import Hardware
 from ablations.plan import Plan, load_plan, read_plan
+from ablations.processes import Workers
 from ablations.records import Record
 from tests.conftest import TINY
 from tests.endurance.sleeper import record_of
+from tests.runners import HasNoRoom
 from unet import Refusal
 
 SPEED = 1e9
 """Multiply-adds a second of the machine that is pretended."""
 
 
-def pretend(device: str) -> Hardware:
-    """In a worker: a machine of known speed."""
-    return Hardware(device, "pretended", "float32")
-
-
-def timed(cells: Group, _device: str) -> list[Record]:
-    """In a worker: what a run takes at that speed, and what a process does first."""
-    return [
-        record_of(cell).model_copy(
-            update={
-                "train_seconds": 2.0 + cell.training_macs / SPEED,
-                "test_seconds": 0.5
-                + cell.training_macs
-                / (3 * cell.training.steps * cell.training.batch)
-                * cell.training.test_images
-                / SPEED,
-            }
-        )
-        for cell in cells
-    ]
-
-
-def seconds_of(cell: Cell) -> float:
-    """Without what a process does first."""
+def seconds_of(cell: Cell) -> tuple[float, float]:
+    """Of training and of testing, at that speed."""
     forward = cell.training_macs / (3 * cell.training.steps * cell.training.batch)
-    return (cell.training_macs + forward * cell.training.test_images) / SPEED
+    return cell.training_macs / SPEED, forward * cell.training.test_images / SPEED
+
+
+class Timed:
+    """A machine of known speed that does something else first."""
+
+    def __init__(self, device: str) -> None:
+        self.hardware = Hardware(device, "pretended", "float32")
+
+    def run(self, cells: Sequence[Cell]) -> list[Record]:
+        """Tell what it would take."""
+        return [
+            record_of(cell).model_copy(
+                update={"train_seconds": 2 + train, "test_seconds": 1 + test}
+            )
+            for cell in cells
+            for train, test in [seconds_of(cell)]
+        ]
 
 
 @pytest.fixture
@@ -66,29 +63,20 @@ def test_the_work_is_that_of_the_cells(varied: Plan) -> None:
         assert work.training_macs == sum(cell.training_macs for cell in cells)
 
 
-def test_seconds_follow_from_a_few_steps(varied: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_seconds_follow_from_a_few_steps(varied: Plan) -> None:
     """At a speed that is the same for all nets, trials of three foretell all of them."""
-    monkeypatch.setattr(engines, "_run", timed)
-    monkeypatch.setattr(engines, "find_hardware", pretend)
-    found = estimate(varied, Work.of(varied, {}), Workers(2))
-    expected = sum(map(seconds_of, varied.cells())) / 2
+    found = estimate(varied, Work.of(varied, {}), Workers(2, make=Timed))
+    expected = sum(sum(seconds_of(cell)) for cell in varied.cells()) / 2
     # Between the nets that were tried, the time is interpolated.
     assert found.seconds == pytest.approx(expected, rel=0.1)
     bodies = sum(len(record_of(cell).model_dump_json()) for cell in varied.cells())
     assert bodies < found.bytes < 2 * bodies
 
 
-def crash(_cells: Group, _device: str) -> list[Record]:
-    """In a worker: no room."""
-    raise MemoryError("no room")
-
-
-def test_a_crashing_trial_is_told(varied: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crashing_trial_is_told(varied: Plan) -> None:
     """In one line, with the reason."""
-    monkeypatch.setattr(engines, "_run", crash)
-    monkeypatch.setattr(engines, "find_hardware", pretend)
     with pytest.raises(Refusal, match="a trial of the plan crashed: MemoryError: no room"):
-        estimate(varied, Work.of(varied, {}), Workers(1))
+        estimate(varied, Work.of(varied, {}), Workers(1, make=HasNoRoom))
 
 
 def test_large_plans_are_counted_at_once() -> None:

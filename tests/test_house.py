@@ -117,12 +117,21 @@ MAP = {
         "ablations.learner", "ablations.scoring",
     },
     "ablations.engines": {
+        "ablations.cell", "ablations.records", "ablations.hardware", "ablations.train",
+    },
+    "ablations.processes": {
         "unet.refusal", "ablations.cell", "ablations.records", "ablations.hardware",
-        "ablations.train",
+        "ablations.engines",
+    },
+    "ablations.admission": {"unet.refusal"},
+    "ablations.actor": {"ablations.cell", "ablations.engines"},
+    "ablations.cluster": {
+        "unet.refusal", "ablations.cell", "ablations.records", "ablations.hardware",
+        "ablations.engines", "ablations.admission", "ablations.actor",
     },
     "ablations.estimate": {
         "unet.refusal", "unet.algebra", "ablations.cell", "ablations.plan", "ablations.records",
-        "ablations.engines",
+        "ablations.engines", "ablations.processes",
     },
     "ablations.selection": {"unet.refusal", "ablations.cell", "ablations.plan"},
     "ablations.sweep": {
@@ -167,7 +176,8 @@ MAP = {
     },
     "ablations.__main__": {
         "unet.refusal", "ablations.bench", "ablations.files", "ablations.performance",
-        "ablations.committed", "ablations.engines", "ablations.hardware", "ablations.plan",
+        "ablations.committed", "ablations.cluster", "ablations.engines", "ablations.hardware",
+        "ablations.plan", "ablations.processes",
         "ablations.progress", "ablations.report", "ablations.results", "ablations.store",
         "ablations.exports", "ablations.merge", "ablations.doctor", "ablations.sweep",
         "ablations.estimate", "ablations.selection",

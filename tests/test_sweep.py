@@ -18,16 +18,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from ablations import engines, hardware
+from ablations import hardware, processes
 from ablations import leases as leases_module
 from ablations import store as store_module
-from ablations.engines import Crashed, Workers
-from ablations.hardware import Group, Hardware, find_hardware
+from ablations.engines import Crashed
 from ablations.plan import Plan, read_plan
+from ablations.processes import Workers
 from ablations.records import Record
 from ablations.store import Store
 from ablations.sweep import STORE, Ended, Sweep, brought_to_end, missing_cells, tally
 from tests.conftest import TINY
+from tests.runners import FailsTogether, FailsTwice, Hangs
 from unet import Refusal
 
 
@@ -60,13 +61,10 @@ def test_a_sweep_runs_what_is_missing_and_only_that(
     assert found[tiny_records[0].key].counts == tiny_records[0].counts
 
 
-def test_a_dying_worker_takes_only_its_own_cell(
-    tmp_path: Path, tiny: Plan, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_dying_worker_takes_only_its_own_cell(tmp_path: Path, tiny: Plan) -> None:
     """One cell kills its process, one raises; the others are stored, these tried thrice."""
-    monkeypatch.setattr(engines, "_run", fail_twice)
     with Store.create(tmp_path / STORE, tiny) as store:
-        ended = brought_to_end(Sweep(store, Workers(2, "cpu")), hand_on)
+        ended = brought_to_end(Sweep(store, Workers(2, "cpu", make=FailsTwice)), hand_on)
         cells = list(tiny.cells())
         crashed = {each.cell.key: each.reason for each in ended.crashed}
         assert set(crashed) == {cells[0].key, cells[1].key}
@@ -81,64 +79,27 @@ def test_a_dying_worker_takes_only_its_own_cell(
         assert {cell.key for cell in missing_cells(store)} == set(crashed)
 
 
-def hang(cells: Group, device: str) -> list[Record]:
-    """In a worker: seed 0 never ends."""
-    if cells[0].seed == 0:
-        time.sleep(600)
-    from ablations.train import Trainer
-
-    return Trainer(find_hardware(device)).run(cells)
-
-
 def test_a_run_that_takes_too_long_is_stopped(
     tmp_path: Path, tiny: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And only it."""
-    monkeypatch.setattr(engines, "_run", hang)
     monkeypatch.setattr(store_module, "MOST_ATTEMPTS", 1)
     monkeypatch.setattr(leases_module, "MOST_ATTEMPTS", 1)
-    ended = sweep_in(tmp_path, tiny, Workers(2, "cpu", seconds=8))
+    ended = sweep_in(tmp_path, tiny, Workers(2, "cpu", 8, Hangs))
     assert ended.trained == 2
     assert {each.cell.seed for each in ended.crashed} == {0}
     assert all("TimeoutError" in each.reason for each in ended.crashed)
 
 
-def fail_twice(cells: Group, device: str) -> list[Record]:
-    """In a worker: seed 0 dies with one skip and raises with the other."""
-    (cell,) = cells
-    if cell.seed == 0 and cell.spec.skip == "concat":
-        os.kill(os.getpid(), signal.SIGKILL)
-    if cell.seed == 0:
-        raise RuntimeError("no luck\nand more")
-    from ablations.train import Trainer
-
-    return Trainer(find_hardware(device)).run(cells)
-
-
-def fail_together(cells: Group, _device: str) -> list[Record]:
-    """In a worker on what is said to be a GPU: two seeds do not fit, nor one of `none` alone."""
-    from ablations.train import Trainer
-
-    if len(cells) > 1 or cells[0].spec.skip == "none":
-        raise MemoryError("CUDA out of memory")
-    return Trainer(find_hardware("cpu")).run(cells)
-
-
-def test_what_does_not_fit_is_tried_alone(tiny: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_fit_is_tried_alone(tiny: Plan) -> None:
     """Seeds that failed side by side are run one by one, and what fails then has failed."""
-    monkeypatch.setattr(engines, "_run", fail_together)
-    monkeypatch.setattr(engines, "find_hardware", pretend_gpu)
-    outcomes = list(chain.from_iterable(Workers(2, "cuda").run(tiny.cells())))
+    batches = Workers(2, "cuda", make=FailsTogether).run(tiny.cells())
+    outcomes = list(chain.from_iterable(batches))
     trained = [o.parsed_cell() for o in outcomes if isinstance(o, Record)]
     crashed = [o for o in outcomes if isinstance(o, Crashed)]
     assert sorted((cell.spec.skip, cell.seed) for cell in trained) == [("concat", 0), ("concat", 1)]
     assert [o.reason for o in crashed] == ["MemoryError: CUDA out of memory"] * 2
     assert {o.cell.spec.skip for o in crashed} == {"none"}
-
-
-def pretend_gpu(device: str) -> Hardware:
-    """In a worker: a GPU of 80 GB."""
-    return Hardware(device, "a GPU", "bfloat16", 80 * 10**9)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -155,14 +116,14 @@ def test_workers_are_followed_by_their_parent(monkeypatch: pytest.MonkeyPatch) -
     def leave(code: int) -> None:
         left.append(code)
 
-    monkeypatch.setattr(engines.os, "_exit", leave)
-    engines._follow(parent=-1)
+    monkeypatch.setattr(processes.os, "_exit", leave)
+    processes._follow(parent=-1)
     assert left == [1]
 
 
 def test_cores_are_counted_where_affinity_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     """MacOS and Windows cannot say which cores a process may use."""
-    monkeypatch.delattr(engines.os, "sched_getaffinity", raising=False)
+    monkeypatch.delattr(processes.os, "sched_getaffinity", raising=False)
     assert hardware.usable_cores() == os.cpu_count()
 
 

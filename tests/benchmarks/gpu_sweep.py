@@ -10,9 +10,9 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from ablations.engines import Workers
 from ablations.exports import export
 from ablations.plan import load_plan
+from ablations.processes import Workers
 from ablations.store import Store
 from ablations.sweep import STORE, Sweep
 from tests.benchmarks.timing import seconds_of, tell

@@ -12,10 +12,11 @@ from typing import Final
 
 import torch
 
-from ablations.engines import Workers, keep_freed_memory
+from ablations.engines import keep_freed_memory
 from ablations.hardware import find_hardware, usable_cores
 from ablations.learner import Stack
 from ablations.plan import read_plan
+from ablations.processes import Workers
 from ablations.store import Store
 from ablations.sweep import STORE, Sweep
 from tests.benchmarks.ceiling import NARROW, cell_of

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from ablations import engines
-from ablations.__main__ import main
-from tests.endurance import sleeper
+from ablations.__main__ import app
+from tests.endurance.sleeper import Sleeper
+from unet.refusal import refusals_shown
 
 if __name__ == "__main__":
-    engines._run = sleeper.run
-    engines.find_hardware = sleeper.find_hardware
-    main()
+    with refusals_shown():
+        app(obj=Sleeper)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, final
 
 from ablations.cell import Cell
-from ablations.hardware import Group, Hardware
+from ablations.hardware import Hardware
 from ablations.records import Record
 from ablations.shapes import TASKS
 
@@ -15,15 +16,19 @@ SECONDS: Final = "SLEEPER_SECONDS"
 """The variable that says how long a cell sleeps."""
 
 
-def find_hardware(_device: str) -> Hardware:
-    """A machine that can do nothing else."""
-    return Hardware("cpu", "a sleeper", "float32")
+@final
+class Sleeper:
+    """Does in a worker's place what takes `SECONDS`, and nothing else."""
 
+    hardware = Hardware("cpu", "a sleeper", "float32")
 
-def run(cells: Group, _device: str) -> list[Record]:
-    """Sleep for a while; then a record for each cell."""
-    time.sleep(float(os.environ.get(SECONDS, "0")))
-    return [record_of(cell) for cell in cells]
+    def __init__(self, _device: str) -> None:
+        self._seconds = float(os.environ.get(SECONDS, "0"))
+
+    def run(self, cells: Sequence[Cell]) -> list[Record]:
+        """Sleep for a while; then a record for each cell."""
+        time.sleep(self._seconds)
+        return [record_of(cell) for cell in cells]
 
 
 def record_of(cell: Cell) -> Record:

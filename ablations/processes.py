@@ -1,0 +1,169 @@
+"""Persistent worker processes on this machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Generator, Iterable, Iterator
+from concurrent import futures
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Final, final
+
+from pebble import ProcessExpired, ProcessPool
+
+from ablations.cell import Cell
+from ablations.engines import (
+    RUN_SECONDS,
+    Claim,
+    Ended,
+    Make,
+    Outcome,
+    Runner,
+    Take,
+    Team,
+    in_one_line,
+    outcomes,
+    settle,
+    trainer,
+)
+from ablations.hardware import Group, Hardware
+from ablations.records import Record
+from unet.refusal import Refusal
+
+PARENT_CHECK_SECONDS: Final = 1.0
+
+
+@final
+@dataclass(frozen=True)
+class Workers:
+    """`count` processes of one torch thread each, on `device` ("auto", "cpu" or "cuda").
+
+    One thread in each of several processes beats several threads in one for nets of this
+    size, and a process that dies takes no other cell with it, nor one that is stopped because
+    it took more than `seconds` for what it was given. On a GPU they share the device,
+    and each trains several seeds of a variant at once.
+    """
+
+    count: int
+    device: str = "auto"
+    seconds: float = RUN_SECONDS
+    make: Make = trainer
+
+    def run(self, cells: Iterable[Cell], claim: Claim = list) -> Generator[list[Outcome]]:
+        """As `Engine.run`. Raises `Refusal` for the device "cuda" where there is none."""
+        return outcomes(self._started, cells, claim)
+
+    @contextmanager
+    def _started(self, alone: bool) -> Iterator[Team]:
+        count = 1 if alone else self.count
+        with _pool_of(count) as pool:
+            yield _Processes(pool, count, self)
+
+
+@final
+@dataclass(frozen=True)
+class _Processes:
+    """The team of a pool of processes."""
+
+    pool: ProcessPool
+    sharers: int
+    workers: Workers
+
+    @cached_property
+    def hardware(self) -> Hardware:
+        """What a worker finds; to look for it here would take the import of torch."""
+        try:
+            task = self.pool.schedule(_hardware, args=(self.workers.make, self.workers.device))
+            return task.result()
+        except (ProcessExpired, ImportError, OSError) as problem:
+            raise Refusal(f"no worker could be started: {in_one_line(problem)}") from None
+
+    def results(self, take: Take) -> Iterator[list[Ended]]:
+        """One group ahead for each worker keeps all of them busy and memory bounded."""
+        running: dict[futures.Future[list[Record]], Group] = {}
+        while True:
+            for group in take(2 * self.sharers - len(running)):
+                running[self._begun(group)] = group
+            if not running:
+                return
+            done, _ = futures.wait(running, return_when=futures.FIRST_COMPLETED)
+            yield [(running.pop(future), _records_or_reason(future)) for future in done]
+
+    def _begun(self, group: Group) -> futures.Future[list[Record]]:
+        workers = self.workers
+        args = (workers.make, workers.device, group)
+        return self.pool.schedule(_run, args=args, timeout=workers.seconds)
+
+
+def _records_or_reason(future: futures.Future[list[Record]]) -> list[Record] | str:
+    problem = future.exception()
+    return in_one_line(problem) if problem else future.result()
+
+
+@contextmanager
+def _pool_of(workers: int) -> Iterator[ProcessPool]:
+    """A pool of worker processes; leaving by an exception stops them."""
+    with _interrupts_held():
+        pool = ProcessPool(
+            max_workers=workers,
+            initializer=_start_worker,
+            initargs=(os.getpid(),),
+            # Forking a process that has threads, as torch's has, can deadlock.
+            context=multiprocessing.get_context("spawn"),
+        )
+        # Asking whether it is active starts the pool's threads, which must be in here.
+        started = pool.active
+    assert started, "a new pool is active"
+    try:
+        yield pool
+    except BaseException:
+        pool.stop()  # type: ignore[no-untyped-call]  # pebble leaves it untyped
+        raise
+    else:
+        pool.close()  # type: ignore[no-untyped-call]
+    finally:
+        pool.join()
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold Ctrl-C back; threads and processes started meanwhile never hear of it."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _start_worker(parent: int) -> None:
+    """Make this process a worker: one thread, deaf to Ctrl-C, gone when its parent is."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+    settle()
+
+
+def _follow(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(PARENT_CHECK_SECONDS)
+    os._exit(1)
+
+
+def _hardware(make: Make, device: str) -> Hardware:
+    return _made(make, device).hardware
+
+
+def _run(make: Make, device: str, cells: Group) -> list[Record]:
+    return _made(make, device).run(cells)
+
+
+@cache
+def _made(make: Make, device: str) -> Runner:
+    return make(device)

@@ -1,0 +1,70 @@
+"""Runners that fail in a worker, in place of a `Trainer`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+
+from ablations.cell import Cell
+from ablations.hardware import Hardware, find_hardware
+from ablations.records import Record
+from ablations.train import Trainer
+
+
+class Trains:
+    """Trains on the CPU, whatever it was asked for."""
+
+    def __init__(self, _device: str) -> None:
+        self._trainer = Trainer(find_hardware("cpu"))
+        self.hardware = self._trainer.hardware
+
+    def run(self, cells: Sequence[Cell]) -> list[Record]:
+        """Train."""
+        return self._trainer.run(cells)
+
+
+class FailsTwice(Trains):
+    """Seed 0 dies with one skip and raises with the other."""
+
+    def run(self, cells: Sequence[Cell]) -> list[Record]:
+        """Die, raise or train."""
+        (cell,) = cells
+        if cell.seed == 0 and cell.spec.skip == "concat":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if cell.seed == 0:
+            raise RuntimeError("no luck\nand more")
+        return super().run(cells)
+
+
+class Hangs(Trains):
+    """Seed 0 never ends."""
+
+    def run(self, cells: Sequence[Cell]) -> list[Record]:
+        """Sleep or train."""
+        if cells[0].seed == 0:
+            time.sleep(600)
+        return super().run(cells)
+
+
+class FailsTogether(Trains):
+    """On what is said to be a GPU of 80 GB two seeds do not fit, nor one of `none` alone."""
+
+    def __init__(self, device: str) -> None:
+        super().__init__(device)
+        self.hardware = Hardware("cuda", "a GPU", "bfloat16", 80 * 10**9)
+
+    def run(self, cells: Sequence[Cell]) -> list[Record]:
+        """Raise or train."""
+        if len(cells) > 1 or cells[0].spec.skip == "none":
+            raise MemoryError("CUDA out of memory")
+        return super().run(cells)
+
+
+class HasNoRoom(Trains):
+    """Nothing fits."""
+
+    def run(self, cells: Sequence[Cell]) -> list[Record]:
+        """Raise."""
+        raise MemoryError(f"no room for {len(cells)}")
