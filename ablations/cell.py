@@ -16,7 +16,7 @@ from unet.algebra import cost
 from unet.refusal import Refusal, require_choice
 from unet.spec import PAPER, UNetSpec, spec_with
 
-STRICT: Final = ConfigDict(frozen=True, extra="forbid", strict=True)
+STRICT: Final = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class TaskSettings(BaseModel):
@@ -46,7 +46,7 @@ class Training(BaseModel):
 
     steps: int = Field(ge=1, le=10_000_000)
     batch: int = Field(ge=1, le=65_536)
-    learning_rate: float = Field(gt=0, allow_inf_nan=False)
+    learning_rate: float = Field(gt=0)
     test_images: int = Field(ge=1, le=1_000_000)
 
 

@@ -135,7 +135,8 @@ def _outcomes(ended: Iterable[Ended]) -> list[Outcome]:
 
 def in_one_line(problem: BaseException) -> str:
     """Its class and the first line of what it says."""
-    return f"{type(problem).__name__}: {problem}".split("\n", maxsplit=1)[0]
+    said = str(problem).split("\n", maxsplit=1)[0]
+    return f"{type(problem).__name__}: {said}" if said else type(problem).__name__
 
 
 def settle() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Generator, Iterable, Iterator
@@ -12,6 +13,7 @@ from concurrent import futures
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
+from pathlib import Path
 from typing import Final, final
 
 from pebble import ProcessExpired, ProcessPool
@@ -37,6 +39,9 @@ from unet.refusal import Refusal
 
 PARENT_CHECK_SECONDS: Final = 1.0
 
+FAILED: Final = 70
+"""The exit code of a process that ended with its run."""
+
 
 @final
 @dataclass(frozen=True)
@@ -61,18 +66,19 @@ class Workers:
     @contextmanager
     def _started(self, alone: bool) -> Iterator[Team]:
         count = 1 if alone else self.count
-        with _pool_of(count) as pool:
-            yield _Processes(pool, count, self)
+        with tempfile.TemporaryDirectory() as last_words, _pool_of(count) as pool:
+            yield _Processes(pool, count, self, Path(last_words))
 
 
 @final
 @dataclass(frozen=True)
 class _Processes:
-    """The team of a pool of processes."""
+    """The team of a pool of processes, which leave in `last_words` why they ended."""
 
     pool: ProcessPool
     sharers: int
     workers: Workers
+    last_words: Path
 
     @cached_property
     def hardware(self) -> Hardware:
@@ -92,17 +98,26 @@ class _Processes:
             if not running:
                 return
             done, _ = futures.wait(running, return_when=futures.FIRST_COMPLETED)
-            yield [(running.pop(future), _records_or_reason(future)) for future in done]
+            yield [(running.pop(future), self._result(future)) for future in done]
 
     def _begun(self, group: Group) -> futures.Future[list[Record]]:
         workers = self.workers
-        args = (workers.make, workers.device, group)
+        args = (workers.make, workers.device, group, self.last_words)
         return self.pool.schedule(_run, args=args, timeout=workers.seconds)
 
+    def _result(self, future: futures.Future[list[Record]]) -> list[Record] | str:
+        problem = future.exception()
+        if isinstance(problem, ProcessExpired):
+            return self._why_it_ended(problem)
+        return in_one_line(problem) if problem else future.result()
 
-def _records_or_reason(future: futures.Future[list[Record]]) -> list[Record] | str:
-    problem = future.exception()
-    return in_one_line(problem) if problem else future.result()
+    def _why_it_ended(self, problem: ProcessExpired) -> str:
+        code = problem.exitcode
+        if code == FAILED:
+            return (self.last_words / str(problem.pid)).read_text(encoding="utf-8")
+        if code < 0:
+            return f"its process was ended by {signal.Signals(-code).name}"
+        return f"its process ended with exit code {code}"
 
 
 @contextmanager
@@ -160,8 +175,17 @@ def _hardware(make: Make, device: str) -> Hardware:
     return _made(make, device).hardware
 
 
-def _run(make: Make, device: str, cells: Group) -> list[Record]:
-    return _made(make, device).run(cells)
+def _run(make: Make, device: str, cells: Group, last_words: Path) -> list[Record]:
+    """Run cells; a process in which a run failed ends with it.
+
+    What is left of it may spoil the next run: memory that nobody frees, or a GPU's context, in
+    which nothing works after one fault.
+    """
+    try:
+        return _made(make, device).run(cells)
+    except Exception as problem:  # noqa: BLE001  # whatever it is, it is told
+        (last_words / str(os.getpid())).write_text(in_one_line(problem), encoding="utf-8")
+        os._exit(FAILED)
 
 
 @cache
