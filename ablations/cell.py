@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from ablations.shapes import TASKS
 from unet.algebra import cost
-from unet.refusal import Refusal, require_choice
+from unet.refusal import Refusal, require_choice, shown
 from unet.spec import PAPER, UNetSpec, spec_with
 
 STRICT: Final = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -118,11 +118,19 @@ class Cell:
                 spec=spec_with(PAPER, data["spec"]),
                 task=TaskSettings.model_validate(data["task"]),
                 training=Training.model_validate(data["training"]),
-                seed=int(data["seed"]),
+                seed=_read_seed(data["seed"]),
             )
-        except (KeyError, TypeError, ValueError) as problem:
+        except (
+            *(KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError),
+        ) as problem:
             said = problem.errors()[0]["msg"] if isinstance(problem, ValidationError) else problem
             raise Refusal(f"a record's cell is malformed: {said}") from None
+
+
+def _read_seed(value: object) -> int:
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise Refusal(f"seed {shown(value)} is not a whole number from 0")
+    return value
 
 
 def _digest(content: Mapping[str, object]) -> str:

@@ -22,7 +22,7 @@ from pebble import ProcessExpired, ProcessPool
 from ablations.cell import Cell
 from ablations.hardware import Group, Hardware, find_hardware, groups
 from ablations.records import Record
-from unet.refusal import Refusal
+from unet.refusal import Refusal, printable, shortened
 
 if TYPE_CHECKING:
     from ablations.train import Trainer
@@ -144,7 +144,11 @@ def _outcomes(group: Group, result: list[Record] | str) -> Iterable[Record | Cra
 
 
 def _in_one_line(problem: BaseException) -> str:
-    return f"{type(problem).__name__}: {problem}".split("\n", maxsplit=1)[0]
+    try:
+        text = str(problem).split("\n", maxsplit=1)[0]
+    except Exception:  # noqa: BLE001  # an error whose text is an error
+        text = "it cannot be told"
+    return shortened(printable(f"{type(problem).__name__}: {text}"))
 
 
 @contextmanager

@@ -89,19 +89,20 @@ MAP = {
     "ablations.metrics": set(),
     "ablations.statistics": set(),
     "ablations.files": {"unet.refusal"},
-    "ablations.tables": set(),
+    "ablations.tables": {"unet.refusal"},
     "ablations.cell": {"unet.refusal", "unet.spec", "unet.algebra", "ablations.shapes"},
     "ablations.plan": {
         "unet.refusal", "unet.spec", "unet.algebra", "ablations.shapes", "ablations.cell",
     },
-    "ablations.records": {"unet.refusal", "ablations.cell"},
+    "ablations.records": {"unet.refusal", "ablations.shapes", "ablations.cell"},
     "ablations.store": {
         "unet.refusal", "ablations.files", "ablations.plan", "ablations.records",
     },
     "ablations.leases": {"unet.refusal", "ablations.records", "ablations.store"},
     "ablations.merge": {"unet.refusal", "ablations.records", "ablations.store"},
     "ablations.doctor": {
-        "unet.refusal", "ablations.files", "ablations.records", "ablations.store",
+        "unet.refusal", "ablations.files", "ablations.plan", "ablations.records",
+        "ablations.store",
     },
     "ablations.hardware": {"unet.refusal", "unet.algebra", "unet.memory", "ablations.cell"},
     "ablations.learner": {
@@ -125,7 +126,7 @@ MAP = {
         "ablations.leases", "ablations.engines",
     },
     "ablations.progress": {
-        "ablations.plan", "ablations.records", "ablations.store", "ablations.engines",
+        "unet.refusal", "ablations.plan", "ablations.records", "ablations.store", "ablations.engines",
         "ablations.sweep",
     },
     "ablations.results": {
@@ -149,9 +150,11 @@ MAP = {
         "unet.spec", "unet.algebra", "unet.memory", "unet.cost", "ablations.tables",
         "ablations.architecture",
     },
-    "ablations.kills": {"ablations.tables"},
-    "ablations.conformance": {"ablations.tables"},
-    "ablations.performance": {"unet.refusal", "ablations.cell", "ablations.tables"},
+    "ablations.kills": {"unet.refusal", "ablations.files", "ablations.tables"},
+    "ablations.conformance": {"ablations.files", "ablations.tables"},
+    "ablations.performance": {
+        "unet.refusal", "ablations.files", "ablations.cell", "ablations.tables",
+    },
     "ablations.committed": {
         "ablations.files", "ablations.kills", "ablations.conformance", "ablations.exports",
         "ablations.results", "ablations.performance",
