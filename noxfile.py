@@ -40,6 +40,15 @@ def nightly(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Give all that reads 10,000 hostile inputs, then those that atheris finds (40 minutes)."""
+    install(session, ".[tests]")
+    session.install("--constraint", "constraints.txt", "atheris")
+    session.run("python", "-m", "tests.endurance.fuzz", "10000")
+    session.run("python", "-m", "tests.endurance.guided", *(session.posargs or ["180"]))
+
+
+@nox.session
 def onnx(session: nox.Session) -> None:
     """Export nets to ONNX and compare them with eager torch."""
     install(session, ".[tests,onnx]")

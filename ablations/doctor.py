@@ -96,7 +96,7 @@ def _complaints(connection: sqlite3.Connection) -> Iterator[str]:
     """What SQLite finds wrong with the file."""
     try:
         lines = [_told(line) for (line,) in connection.execute("PRAGMA integrity_check(10)")]
-    except sqlite3.DatabaseError as problem:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as problem:
         lines = [str(problem)]
     yield from (line for line in lines if line != "ok")
 
@@ -117,7 +117,7 @@ def _rows(connection: sqlite3.Connection, found: Findings) -> Iterator[Row]:
                 if (row.key, row.is_text) not in seen:
                     seen.add((row.key, row.is_text))
                     yield row
-        except sqlite3.DatabaseError as problem:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as problem:
             if str(problem) not in found.file:
                 found.file.append(str(problem))
         else:

@@ -21,8 +21,8 @@ from unet.algebra import size_law
 from unet.refusal import Refusal, shown
 from unet.spec import PAPER, SPEC_FIELDS, spec_with
 
-LONGEST: Final = 65_536
-"""Characters of a plan file: far more than any needs, and read in a moment whatever they are."""
+LONGEST: Final = 20_000
+"""Characters of a plan file: more than any needs. Python's TOML takes seconds for as many dots."""
 
 
 class PlanFile(BaseModel):

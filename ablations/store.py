@@ -338,6 +338,9 @@ def _refusing(path: Path) -> Iterator[None]:
                 f"{path}: {problem}; what is stored stays: mend this and run the same line again"
             ) from None
         raise Refusal(f"{path}: damaged or no store: {problem}; {_DAMAGED}") from None
+    except UnicodeDecodeError:
+        # SQLite quotes what is damaged, and Python cannot read the quotation.
+        raise Refusal(f"{path}: damaged: names in it are no text; {_DAMAGED}") from None
     except OSError as problem:
         raise Refusal(
             f"{path}: {problem.strerror}; mend this and run the same line again"

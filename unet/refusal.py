@@ -43,13 +43,13 @@ def shown(value: object) -> str:
     """A value as a refusal shows it: its repr, in one line, and no longer than is read.
 
     >>> shown(16**9999)
-    'an int too large to show'
+    'a value too large to show: int'
     """
     try:
         return shortened(printable(repr(value)), 200)
     except (ValueError, RecursionError):
         # More digits than Python turns into text, or more nesting.
-        return f"an {type(value).__name__} too large to show"
+        return f"a value too large to show: {type(value).__name__}"
 
 
 def say(*lines: str, file: TextIO | None = None) -> None:

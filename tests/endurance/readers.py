@@ -76,8 +76,8 @@ def prepare(folder: Path) -> None:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """What the files in a folder hold, but for SQLite's shared memory."""
-    files = [path for path in folder.iterdir() if not path.name.endswith("-shm")]
+    """What the files in a folder hold, but for SQLite's shared memory and empty logs."""
+    files = [path for path in folder.iterdir() if path.suffix != ".db-shm" and path.stat().st_size]
     return {path.name: sha256(path.read_bytes()).hexdigest() for path in files}
 
 
