@@ -112,9 +112,9 @@ def test_a_mistake_is_told_with_its_line(old: str, new: str, line: int, message:
         ('["concat", "none"]', f"[0x{'f' * 9999}]", "skip a value too large to show: int"),
         ("depth = 1", f"depth = {{{'.'.join('a' * 2000)} = 1}}", "depth a value too large to show"),
         (
-            "[axes]",
-            f"[axes]\ntraining.steps = {[*range(1, 2000)]}\nbase_channels = {[*range(1, 1000)]}",
-            "3996002 variants are more than the 1000000",
+            "seeds = 2\n\n[axes]",
+            f"seeds = 1000000\n\n[axes]\ndropout = {[n / 64 for n in range(60)]}",
+            "120000000 cells are more than the 100000000 that a plan may have",
         ),
         ("seeds = 2", f"seeds = 2 # {'.' * 20_000}", "longer than the 20000 characters"),
     ],
