@@ -74,7 +74,8 @@ def read_others(path: Path) -> OtherTools:
 
 def require_all_told(rows: list[Row], others: OtherTools) -> None:
     """Refuse records that do not belong together: every tool was asked about every net."""
-    asked = {row["net"] for row in rows} | {row["host"] for row in rows if row["fault"]}
+    hosts = {row["host"] for row in rows if row["host"] or row["fault"]}
+    asked = {row["net"] for row in rows} | hosts
     for net in sorted(asked):
         for tool in others.versions.keys() - others.said.get(net, {}).keys():
             raise Refusal(

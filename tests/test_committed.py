@@ -59,6 +59,10 @@ def test_records_of_broken_nets_belong_together(tmp_path: Path) -> None:
     with pytest.raises(Refusal, match="tool 'x' is not one of torchinfo"):
         read_others(others)
     sound = [row for row in json.loads(kills.read_text()) if not row["fault"]]
+    sound[0]["host"] = "a stranger"
+    (tmp_path / "odd.json").write_text(json.dumps([*sound, *json.loads(kills.read_text())]))
+    with pytest.raises(Refusal, match="on 'a stranger'"):
+        kill_files(read_kills(tmp_path / "odd.json"), read_others(RECORDS / "other_tools.json"))
     path = tmp_path / "kill_matrix.json"
     path.write_text(json.dumps(sound))
     with pytest.raises(Refusal, match="it tells of no broken net"):
