@@ -40,6 +40,15 @@ def nightly(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Give all that reads 10,000 hostile inputs, then those that atheris finds (40 minutes)."""
+    install(session, ".[tests]")
+    session.install("--constraint", "constraints.txt", "atheris")
+    session.run("python", "-m", "tests.endurance.fuzz", "10000")
+    session.run("python", "-m", "tests.endurance.guided", *(session.posargs or ["180"]))
+
+
+@nox.session
 def onnx(session: nox.Session) -> None:
     """Export nets to ONNX and compare them with eager torch."""
     install(session, ".[tests,onnx]")
@@ -95,6 +104,22 @@ def sweep(session: nox.Session) -> None:
     install(session, ".")
     plan = session.posargs[0] if session.posargs else "quick"
     session.run("ablations", "run", plan, "--out", f"{LOCAL}/{plan}", *session.posargs[1:])
+
+
+@nox.session
+def endurance(session: nox.Session) -> None:
+    """Kill, starve and deceive sweeps as root, and write what was lost (half an hour)."""
+    install(session, ".[tests]")
+    session.run("python", "-m", "tests.endurance", *session.posargs)
+    session.run("ablations", "report", "reports")
+
+
+@nox.session
+def scale(session: nox.Session) -> None:
+    """Run sweeps of up to a million cells that only sleep, and write what they took (an hour)."""
+    install(session, ".[tests]")
+    session.run("python", "-m", "tests.endurance.scale", *session.posargs)
+    session.run("ablations", "report", "reports")
 
 
 @nox.session

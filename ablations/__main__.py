@@ -35,7 +35,7 @@ from ablations.results import Results
 from ablations.selection import Selection, Shard, read_only
 from ablations.store import Store
 from ablations.sweep import STORE, Sweep, brought_to_end, heeding_signals, tally
-from unet.refusal import Refusal, refusals_shown, require_choice
+from unet.refusal import Refusal, refusals_shown, require_choice, say
 
 INTERRUPTED = 130
 """The exit code that shells give to a command that Ctrl-C ended."""
@@ -95,9 +95,9 @@ def plan(
     if as_json:
         print(json.dumps(summary | ({} if about is None else asdict(about))))
         return
-    print(f"{chosen.name}: {chosen.question}")
+    say(f"{chosen.name}: {chosen.question}")
     for axis, values in axes.items():
-        print(f"  {axis}: {', '.join(map(str, values))}")
+        say(f"  {axis}: {', '.join(map(str, values))}")
     variants = todo.cells // chosen.seeds
     print(f"  {todo.cells:,} cells: {variants:,} variants, {chosen.seeds} seeds each")
     print(f"  {todo.training_macs / 1e12:,.1f} T multiply-adds of training")
@@ -160,7 +160,7 @@ def run(
         if ended.stopped and now.open:
             said = {"stopped": True, "stored": now.stored, "cells": now.cells}
             way_on = f"go on with: {shlex.join(words)}"
-            print(
+            say(
                 json.dumps(said)
                 if as_json
                 else f"stopped: {now.stored} of {now.cells} cells are stored; {way_on}"
@@ -170,7 +170,7 @@ def run(
     if as_json:
         print(json.dumps(summary_of(ended, now, files)))
     else:
-        print("\n".join(lines_of(ended, now, files, shlex.join(words))))
+        say(*lines_of(ended, now, files, shlex.join(words)))
     if now.given_up:
         raise SystemExit(1)
 
@@ -196,7 +196,7 @@ def status(folder: Folder, as_json: Json = False) -> None:
     if as_json:
         print(json.dumps({"plan": now.plan.name, "cells": now.cells, "stored": now.stored}))
     else:
-        print(f"{now.plan.name}: {now.stored} of {now.cells} cells are stored")
+        say(f"{now.plan.name}: {now.stored} of {now.cells} cells are stored")
 
 
 @app.command()
@@ -210,7 +210,7 @@ def report(folder: Folder, as_json: Json = False) -> None:
     if as_json:
         print(json.dumps([str(file) for file in files]))
     else:
-        print("\n".join(str(file) for file in files))
+        say(*map(str, files))
 
 
 @app.command(name="export")
@@ -224,7 +224,7 @@ def export_records(
     """Write a sweep's records: whole as JSON lines, or the runs' scores as a table."""
     with Store.open(folder / STORE) as store:
         count = export(store, to)
-    print(json.dumps({"records": count, "file": str(to)}) if as_json else f"{count} records: {to}")
+    say(json.dumps({"records": count, "file": str(to)}) if as_json else f"{count} records: {to}")
 
 
 @app.command(name="merge")
@@ -238,9 +238,9 @@ def merge_stores(
     if as_json:
         print(json.dumps(asdict(merged)))
     else:
-        print(f"{merged.added} records added, {merged.known} were there: {into}")
+        say(f"{merged.added} records added, {merged.known} were there: {into}")
         for key in merged.conflicts:
-            print(f"conflict: {key} has another result elsewhere; the first one stays")
+            say(f"conflict: {key} has another result elsewhere; the first one stays")
     if merged.conflicts:
         raise SystemExit(1)
 
@@ -256,13 +256,12 @@ def doctor(
     if as_json:
         print(json.dumps(asdict(found)))
     else:
-        print(f"{found.sound} records are sound, {len(found.damaged)} damaged")
-        for line in (*found.damaged.values(), *(f"the file: {each}" for each in found.file)):
-            print(line)
+        say(f"{found.sound} records are sound, {len(found.damaged)} damaged")
+        say(*found.damaged.values(), *(f"the file: {each}" for each in found.file))
         if repair and not found.healthy:
-            print(f"mended; what was taken out is in {folder / 'quarantine.jsonl'}")
+            say(f"mended; what was taken out is in {folder / 'quarantine.jsonl'}")
         elif not found.healthy:
-            print(f"mend it with: python -m ablations doctor {shlex.quote(str(folder))} --mend")
+            say(f"mend it with: python -m ablations doctor {shlex.quote(str(folder))} --mend")
     if not found.healthy and not repair:
         raise SystemExit(1)
 
@@ -283,7 +282,7 @@ def bench(
     files = performance_files(read_measurements(record))
     for name, content in files.items():
         replace_file(out / name, content)
-    print("\n".join(map(str, (record, *(out / name for name in files)))))
+    say(*map(str, (record, *(out / name for name in files))))
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from ablations.shapes import TASKS
 from unet.algebra import cost
-from unet.refusal import Refusal, require_choice
+from unet.refusal import Refusal, require_choice, shown
 from unet.spec import PAPER, UNetSpec, spec_with
 
 STRICT: Final = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -111,9 +111,11 @@ class Cell:
                 spec=_read_spec(json.dumps(data["spec"])),
                 task=_read_task(json.dumps(data["task"])),
                 training=_read_training(json.dumps(data["training"])),
-                seed=int(data["seed"]),
+                seed=_read_seed(data["seed"]),
             )
-        except (KeyError, TypeError, ValueError, RecursionError) as problem:
+        except (
+            *(KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError),
+        ) as problem:
             said = problem.errors()[0]["msg"] if isinstance(problem, ValidationError) else problem
             raise Refusal(f"a record's cell is malformed: {said}") from None
 
@@ -147,6 +149,12 @@ def _read_task(text: str) -> TaskSettings:
 @lru_cache(_SHARED)
 def _read_training(text: str) -> Training:
     return Training.model_validate(json.loads(text))
+
+
+def _read_seed(value: object) -> int:
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise Refusal(f"seed {shown(value)} is not a whole number from 0")
+    return value
 
 
 def _sorted_json(content: Mapping[str, object]) -> str:

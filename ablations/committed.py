@@ -7,6 +7,7 @@ from pathlib import Path
 from ablations.architecture import architecture_files, tutorial_files
 from ablations.conformance import conformance_files, read_conformance
 from ablations.costs import cost_files, counter_files
+from ablations.endurance import endurance_files, read_endurance, read_scale, scale_files
 from ablations.exports import read_export
 from ablations.files import replace_file
 from ablations.kills import kill_files, read_kills, read_others
@@ -24,6 +25,10 @@ def committed_files(folder: Path) -> dict[str, bytes]:
         files |= kill_files(read_kills(rows), read_others(others))
     if (records / "conformance.json").exists():
         files |= conformance_files(read_conformance(records / "conformance.json"))
+    if (records / "endurance.json").exists():
+        files |= endurance_files(read_endurance(records / "endurance.json"))
+    if (records / "scale.json").exists():
+        files |= scale_files(read_scale(records / "scale.json"))
     files |= _sweeps_and_speed(folder)
     gpu = _sweeps_and_speed(folder / "gpu") or gpu_not_measured()
     return files | {f"gpu/{name}": content for name, content in gpu.items()}

@@ -2,23 +2,58 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Final
 
 import pandas as pd
+from pydantic import Field, TypeAdapter
+from typing_extensions import TypedDict
 
-from ablations.tables import as_csv, as_markdown
+from ablations.files import read_json
+from ablations.tables import as_csv, as_markdown, inline
 
-Row = dict[str, Any]
 
-TRAITS = ("depth", "padding", "skip", "upsampling", "norm", "base_channels", "parameters")
+class Traits(TypedDict):
+    """What the page shows of what was inferred of a net."""
+
+    depth: Any
+    padding: Any
+    skip: Any
+    upsampling: Any
+    norm: Any
+    base_channels: Any
+    parameters: Any
+
+
+class Said(TypedDict):
+    """What a check says of a net."""
+
+    check: Annotated[str, Field(pattern=r"^\w+$")]
+    status: str
+    message: str
+
+
+class Row(TypedDict):
+    """A published net: what was inferred, what checks say, and where a failure is in its source."""
+
+    package: str
+    net: str
+    verdict: str
+    seconds: float
+    cores: int
+    inferred: Traits
+    results: list[Said]
+    expected: dict[str, str]
+    meant: bool
+
+
+TRAITS: Final = tuple(Traits.__annotations__)
 
 
 def read_conformance(path: Path) -> list[Row]:
-    """The rows of a record that `python -m tests.published.conformance` wrote."""
-    rows: list[Row] = json.loads(path.read_text())
-    return rows
+    """The rows of a record that `nox -s conformance` wrote; raises `Refusal` for another file."""
+    kind = TypeAdapter(Annotated[list[Row], Field(min_length=1)])
+    return read_json(path, kind, "make it anew with `nox -s conformance`")
 
 
 def name_of(row: Row) -> str:
@@ -28,7 +63,9 @@ def name_of(row: Row) -> str:
 
 def messages(row: Row, status: str) -> list[str]:
     """What the checks say of a net with this status, each with its check."""
-    return [f"`{r['check']}`: {r['message']}" for r in row["results"] if r["status"] == status]
+    return [
+        f"`{r['check']}`: {inline(r['message'])}" for r in row["results"] if r["status"] == status
+    ]
 
 
 def finding_lines(rows: list[Row]) -> list[str]:
@@ -37,10 +74,10 @@ def finding_lines(rows: list[Row]) -> list[str]:
     for row in rows:
         failures = messages(row, "fail")
         if failures:
-            lines += [f"### {row['package']}: {name_of(row)}", ""]
+            lines += [f"### {inline(row['package'])}: {inline(name_of(row))}", ""]
             lines += [f"- {text}" for text in failures]
-            lines += ["", "In its source: " + "; ".join(dict.fromkeys(row["expected"].values()))]
-            lines += [""]
+            places = inline("; ".join(dict.fromkeys(row["expected"].values())))
+            lines += ["", f"In its source: {places}", ""]
     return lines
 
 
@@ -48,9 +85,9 @@ def conformance_files(rows: list[Row]) -> dict[str, bytes]:
     """`conformance.md` and `conformance.csv`."""
     summary = [
         {
-            "package": row["package"],
-            "net": name_of(row),
-            **{trait.replace("_", " "): str(row["inferred"][trait]) for trait in TRAITS},
+            "package": inline(row["package"]),
+            "net": inline(name_of(row)),
+            **{name.replace("_", " "): inline(value) for name, value in row["inferred"].items()},
             "checks failed": str(
                 len({r["check"] for r in row["results"] if r["status"] == "fail"})
             ),

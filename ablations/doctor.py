@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import final
+from typing import Final, final
 
 from ablations.files import replace_file
+from ablations.plan import Plan
 from ablations.records import Record
 from ablations.store import Store
-from unet.refusal import Refusal
+from unet.refusal import Refusal, printable
 
 
 @final
@@ -33,48 +34,98 @@ class Findings:
 
 def examine(path: Path) -> Findings:
     """Read every record of the store at `path`; raises `Refusal` if it is no store at all."""
+    return _examined(path)[0]
+
+
+def _examined(path: Path) -> tuple[Findings, list[Row]]:
+    """What there is to say of a store, and its damaged rows."""
     Store.open(path).close()  # Or it is none of ours.
-    found = Findings()
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-        for key, body in _rows(connection, found):
-            try:
-                record = Record.read(str(body), "it")
-            except Refusal as problem:
-                found.damaged[str(key)] = str(problem)
-                continue
-            if record.key == key:
-                found.sound += 1
+    found, damaged = Findings(), []
+    with _reading(path) as connection:
+        for row in _rows(connection, found):
+            said = _complaint(row)
+            if said:
+                damaged.append(row)
+                found.damaged[row.name] = said
             else:
-                found.damaged[str(key)] = f"it is the record of {record.key}"
+                found.sound += 1
         found.file += _complaints(connection)
-    return found
+    return found, damaged
+
+
+@final
+@dataclass(frozen=True)
+class Row:
+    """A row of the table of records as its bytes: damage may have made anything of it."""
+
+    key: bytes
+    body: bytes
+    is_text: bool
+
+    @property
+    def name(self) -> str:
+        """The key, as far as it is one."""
+        return _told(self.key)
+
+
+def _told(data: bytes) -> str:
+    return data.decode(errors="backslashreplace")
+
+
+def _complaint(row: Row) -> str:
+    """What is wrong with a row; nothing if it is sound."""
+    if not row.is_text:
+        return f"{printable(row.name)}: it is not text"
+    try:
+        record = Record.read(_told(row.body), printable(row.name))
+    except Refusal as problem:
+        return str(problem)
+    return (
+        "" if record.key == row.name else f"{printable(row.name)}: it is the record of {record.key}"
+    )
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        connection.text_factory = bytes
+        yield connection
 
 
 def _complaints(connection: sqlite3.Connection) -> Iterator[str]:
     """What SQLite finds wrong with the file."""
     try:
-        lines = [str(line) for (line,) in connection.execute("PRAGMA integrity_check(10)")]
-    except sqlite3.DatabaseError as problem:
+        lines = [_told(line) for (line,) in connection.execute("PRAGMA integrity_check(10)")]
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as problem:
         lines = [str(problem)]
     yield from (line for line in lines if line != "ok")
 
 
-def _rows(connection: sqlite3.Connection, found: Findings) -> Iterator[tuple[object, object]]:
+BOTH_WAYS: Final = (
+    "SELECT key, body, typeof(key) || typeof(body) = 'texttext' FROM records ORDER BY key ASC",
+    "SELECT key, body, typeof(key) || typeof(body) = 'texttext' FROM records ORDER BY key DESC",
+)
+
+
+def _rows(connection: sqlite3.Connection, found: Findings) -> Iterator[Row]:
     """Every row that can be read: from both ends, where the middle is damaged."""
     seen = set()
-    for order in ("ASC", "DESC"):
+    for query in BOTH_WAYS:
         try:
-            for key, body in connection.execute(
-                f"SELECT key, body FROM records ORDER BY key {order}"  # noqa: S608  # two words of ours
-            ):
-                if key not in seen:
-                    seen.add(key)
-                    yield key, body
-        except sqlite3.DatabaseError as problem:
+            for key, body, is_text in connection.execute(query):
+                row = Row(_as_bytes(key), _as_bytes(body), bool(is_text))
+                if (row.key, row.is_text) not in seen:
+                    seen.add((row.key, row.is_text))
+                    yield row
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as problem:
             if str(problem) not in found.file:
                 found.file.append(str(problem))
         else:
             return
+
+
+def _as_bytes(value: object) -> bytes:
+    return value if isinstance(value, bytes) else str(value).encode()
 
 
 def mend(path: Path) -> Findings:
@@ -83,33 +134,37 @@ def mend(path: Path) -> Findings:
     A file that SQLite itself finds damaged is kept under another name. What was taken out is
     run again by the next `run`.
     """
-    found = examine(path)
+    found, damaged = _examined(path)
     if found.healthy:
         return found
-    rows: list[tuple[object, object]] = []
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-        rows += _rows(connection, Findings())
     aside = path.with_name("quarantine.jsonl")
-    kept = aside.read_text() if aside.exists() else ""
-    lines = [json.dumps({"key": key, "body": body}) for key, body in rows if key in found.damaged]
-    replace_file(aside, "".join([kept, *(f"{line}\n" for line in lines)]).encode())
+    kept = aside.read_bytes() if aside.exists() else b""
+    lines = [json.dumps({"key": row.name, "body": _told(row.body)}) for row in damaged]
+    replace_file(aside, kept + "".join(f"{line}\n" for line in lines).encode())
     with Store.open(path) as store:
         plan = store.plan
-    if not found.file:
-        with Store.create(path, plan) as store, store.writing() as connection:
-            connection.executemany(
-                "DELETE FROM records WHERE key = ?", [(key,) for key in found.damaged]
-            )
+    if found.file:
+        _write_anew(path, plan)
         return found
+    with Store.create(path, plan) as store, store.writing() as connection:
+        for row in damaged:
+            # A key that is no text is found as what it is, and one that is no UTF-8 as its bytes.
+            connection.execute(
+                "DELETE FROM records WHERE key = CAST(? AS TEXT) OR key = ?", (row.key, row.key)
+            )
+    return found
+
+
+def _write_anew(path: Path, plan: Plan) -> None:
+    """Put what can be read of a damaged file into a new one, and that in its place."""
+    with _reading(path) as connection:
+        sound = [row for row in _rows(connection, Findings()) if not _complaint(row)]
     fresh = path.with_name("rescued.db")
     fresh.unlink(missing_ok=True)
     with Store.create(fresh, plan) as store:
-        store.add_all(
-            [Record.read(str(body), "it") for key, body in rows if key not in found.damaged]
-        )
+        store.add_all([Record.read(_told(row.body), row.name) for row in sound])
     for suffix in ("", "-wal", "-shm"):
         part = path.with_name(path.name + suffix)
         if part.exists():
             part.rename(path.with_name(f"{path.name}.damaged{suffix}"))
     fresh.rename(path)
-    return found

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Final
 
 import pandas as pd
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter
 
 from ablations.cell import STRICT
-from ablations.tables import as_csv, as_markdown
-from unet.refusal import Refusal
+from ablations.files import read_json
+from ablations.tables import as_csv, as_markdown, inline
 
 
 class Endured(BaseModel):
@@ -82,24 +82,13 @@ class Scale(BaseModel):
 
 
 def read_endurance(path: Path) -> Endurance:
-    """The record that `python -m tests.endurance` wrote; raises `Refusal` for anything else."""
-    try:
-        return Endurance.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as problem:
-        raise Refusal(f"{path}: no record of endurance: {_first_line(problem)}") from None
+    """The record that `nox -s endurance` wrote; raises `Refusal` for any other file."""
+    return read_json(path, TypeAdapter(Endurance), "make it anew with `nox -s endurance`")
 
 
 def read_scale(path: Path) -> list[Scale]:
-    """The lines that `python -m tests.endurance.scale` wrote; raises `Refusal` for others."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        return [Scale.model_validate_json(line) for line in lines]
-    except (OSError, ValidationError, UnicodeDecodeError) as problem:
-        raise Refusal(f"{path}: no record of scale: {_first_line(problem)}") from None
-
-
-def _first_line(problem: Exception) -> str:
-    return str(problem).split("\n", maxsplit=1)[0]
+    """The record that `nox -s scale` wrote; raises `Refusal` for any other file."""
+    return read_json(path, TypeAdapter(list[Scale]), "make it anew with `nox -s scale`")
 
 
 def endurance_files(found: Endurance) -> dict[str, bytes]:
@@ -117,14 +106,15 @@ def endurance_files(found: Endurance) -> dict[str, bytes]:
 
 *Each sweep has {found.cells} cells that sleep in place of training and leave records that follow
 from their keys; store, leases, engine, command line and report are the real ones. The store is
-looked at past the program after every blow: acknowledged are records that were seen there at any time, lost
-are those that were there and no more, changed those whose text is another one, counted twice those
-with two ended attempts. In the end the same line is run once more with `--retry`, undisturbed, and
-the report's page is compared with that of a sweep to which nothing was done. {found.machine}.*
+looked at past the program after every blow: acknowledged are records that were seen there at any
+time, lost are those that were there and no more, changed those whose text is another one, counted
+twice those with two ended attempts. In the end the same line is run once more with `--retry`,
+undisturbed, and the report's page is compared with that of a sweep to which nothing was done.
+{found.machine}.*
 
 ## What the user reads
 
-{as_markdown([{"fault": row.fault, "told": row.told} for row in found.faults])}
+{as_markdown([{"fault": row.fault, "told": inline(row.told)} for row in found.faults])}
 
 ## Hostile inputs
 
@@ -150,8 +140,8 @@ def _records_in_words(found: Endurance) -> str:
     return (
         f"Of {acknowledged:,} acknowledged records {lost - by_force} were lost, {changed} changed "
         f"and {twice} counted twice; {by_force} more were in bytes that the fault itself "
-        f"destroyed, and were run again. {same} of {len(found.faults)} kinds ended with the report of an "
-        "undisturbed sweep, byte for byte."
+        f"destroyed, and were run again. {same} of {len(found.faults)} kinds "
+        "ended with the report of an undisturbed sweep, byte for byte."
     )
 
 
@@ -273,6 +263,6 @@ table of runs, which hold a row of numbers for each.*
 
 {ON_PAPER}
 
-*The record is written by `python -m tests.endurance.scale`.*
+*The record is written by `nox -s scale`.*
 """
     return {"scale.md": page.encode(), "scale.csv": as_csv(table)}

@@ -14,6 +14,7 @@ from typing import Final, Protocol, final
 from ablations.cell import Cell
 from ablations.hardware import Group, Hardware, find_hardware, groups
 from ablations.records import Record
+from unet.refusal import printable, shortened
 
 RUN_SECONDS: Final = 6 * 3600.0
 """What a run may take, if nothing else is said."""
@@ -135,8 +136,12 @@ def _outcomes(ended: Iterable[Ended]) -> list[Outcome]:
 
 def in_one_line(problem: BaseException) -> str:
     """Its class and the first line of what it says."""
-    said = str(problem).split("\n", maxsplit=1)[0]
-    return f"{type(problem).__name__}: {said}" if said else type(problem).__name__
+    try:
+        said = str(problem).split("\n", maxsplit=1)[0]
+    except Exception:  # noqa: BLE001  # an error whose text is an error
+        said = "it cannot be told"
+    name = type(problem).__name__
+    return shortened(printable(f"{name}: {said}" if said else name))
 
 
 def settle() -> None:

@@ -12,7 +12,7 @@ from ablations.plan import Plan, read_plan
 from ablations.records import Record
 from ablations.results import Results
 from ablations.store import Store
-from ablations.tables import as_csv, without_formula
+from ablations.tables import as_csv
 from unet.refusal import Refusal
 
 
@@ -27,7 +27,7 @@ def _write_lines(store: Store, file: BinaryIO) -> int:
 
 def _write_csv(store: Store, file: BinaryIO) -> int:
     runs = Results.of(store.plan, store.records()).runs
-    file.write(as_csv(runs.map(without_formula)))
+    file.write(as_csv(runs))
     return len(runs)
 
 
@@ -63,14 +63,15 @@ def export(store: Store, path: Path) -> int:
 def read_export(path: Path) -> tuple[Plan, list[Record]]:
     """The plan and the records that `export` wrote; raises `Refusal` for any other file."""
     try:
-        header, *bodies = path.read_text(encoding="utf-8").splitlines()
+        # Other ends of lines than these may stand within a record.
+        header, *bodies = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
         head = json.loads(header)
         plan = read_plan(head["source"], name=head["plan"], file=f"the plan stored in {path}")
     except Refusal:
         raise
     except OSError as problem:
         raise Refusal(f"{path}: {problem.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise Refusal(f"{path}: line 1 names no plan, so this is no export of records") from None
     return plan, [
         Record.read(body, f"{path}:{number}") for number, body in enumerate(bodies, start=2)

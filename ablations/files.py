@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees the old content or the new, never a part."""
+"""Files: written whole or not at all, and JSON that is read as what it should be."""
 
 from __future__ import annotations
 
@@ -7,9 +7,28 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from unet.refusal import Refusal
+
+T = TypeVar("T")
+
+
+def read_json(path: Path, kind: TypeAdapter[T], remedy: str) -> T:
+    """The content of a JSON file that is of this `kind`.
+
+    Raises `Refusal` with what is wrong first, and the `remedy`, for any other file.
+    """
+    try:
+        return kind.validate_json(path.read_bytes())
+    except OSError as problem:
+        raise Refusal(f"{path}: {problem.strerror}; {remedy}") from None
+    except ValidationError as problem:
+        error = problem.errors()[0]
+        place = ".".join(map(str, error["loc"])) or "the whole"
+        raise Refusal(f"{path}: malformed record: {place}: {error['msg']}; {remedy}") from None
 
 
 def replace_file(path: Path, content: bytes) -> None:

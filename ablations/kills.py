@@ -2,24 +2,51 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Annotated, Final, Literal, final
 
 import pandas as pd
+from pydantic import Field, TypeAdapter
+from typing_extensions import TypedDict
 
-from ablations.tables import as_csv, as_markdown
+from ablations.files import read_json
+from ablations.tables import as_csv, as_markdown, inline
+from unet.refusal import Refusal, require_choice
 
-Row = dict[str, Any]
+Name = Annotated[str, Field(pattern=r"^\w+$")]
+
+
+class Row(TypedDict):
+    """What the checks say of a net; a sound one has no `host`, `fault`, `level` and `why`."""
+
+    net: str
+    host: str
+    fault: str
+    level: Literal["", "defect", "warn"]
+    claims: dict[str, str]
+    why: str
+    failed: list[Name]
+    warned: list[Name]
 
 
 def read_kills(path: Path) -> list[Row]:
-    """The rows of a record that `python -m tests.kill_matrix` wrote."""
-    rows: list[Row] = json.loads(path.read_text())
+    """The rows of a record that `python -m tests.kill_matrix` wrote; `Refusal` for another file."""
+    remedy = "make it anew with `python -m tests.kill_matrix`"
+    rows = read_json(path, TypeAdapter(list[Row]), remedy)
+    if not any(row["fault"] for row in rows):
+        raise Refusal(f"{path}: it tells of no broken net; {remedy}")
     return rows
+
+
+class Entry(TypedDict, total=False):
+    """The releases of the tools, or each tool's objections to a net."""
+
+    versions: dict[str, str]
+    net: str
+    said: dict[str, list[str]]
 
 
 @final
@@ -36,9 +63,27 @@ class OtherTools:
 
 
 def read_others(path: Path) -> OtherTools:
-    """The record that `python -m tests.other_tools` wrote."""
-    versions, *rows = json.loads(path.read_text())
-    return OtherTools(versions["versions"], {row["net"]: row["said"] for row in rows})
+    """The record that `python -m tests.other_tools` wrote; raises `Refusal` for another file."""
+    entries = read_json(path, TypeAdapter(list[Entry]), OTHERS_REMEDY)
+    versions = {tool: of for entry in entries for tool, of in entry.get("versions", {}).items()}
+    for tool in versions:
+        require_choice("tool", tool, ASKED)
+    said = {entry["net"]: entry["said"] for entry in entries if "net" in entry and "said" in entry}
+    return OtherTools(versions, said)
+
+
+def require_all_told(rows: list[Row], others: OtherTools) -> None:
+    """Refuse records that do not belong together: every tool was asked about every net."""
+    hosts = {row["host"] for row in rows if row["host"] or row["fault"]}
+    asked = {row["net"] for row in rows} | hosts
+    for net in sorted(asked):
+        for tool in others.versions.keys() - others.said.get(net, {}).keys():
+            raise Refusal(
+                f"the record of other tools has nothing of {tool} on {net!r}; {OTHERS_REMEDY}"
+            )
+
+
+OTHERS_REMEDY: Final = "make it anew with `nox -s other_tools`"
 
 
 ASKED: Final[Mapping[str, str]] = {
@@ -63,7 +108,7 @@ def other_lines(rows: list[Row], others: OtherTools) -> list[dict[str, str]]:
     }
     theirs = [
         {
-            "tool": f"{tool} {version}",
+            "tool": inline(f"{tool} {version}"),
             "asked": ASKED[tool],
             "found": f"{sum(others.found(tool, row) for row in defects)} of {len(defects)}",
             "sound nets objected to": f"{sum(bool(others.said[row['net']][tool]) for row in sound)}"
@@ -99,7 +144,7 @@ def families(rows: list[Row]) -> list[dict[str, str]]:
         checks = {check for row in mutants for check in row["failed"] or row["warned"][-1:]}
         lines.append(
             {
-                "fault": fault.replace("_", " "),
+                "fault": inline(fault.replace("_", " ")),
                 "nets": str(len(mutants)),
                 "found": str(sum(map(is_killed, mutants))),
                 "hosts": str(len({row["host"] for row in mutants})),
@@ -111,6 +156,7 @@ def families(rows: list[Row]) -> list[dict[str, str]]:
 
 def kill_files(rows: list[Row], others: OtherTools) -> dict[str, bytes]:
     """`kill_matrix.md` and `kill_matrix.csv`."""
+    require_all_told(rows, others)
     sound = [row for row in rows if not row["fault"]]
     mutants = [row for row in rows if row["fault"]]
     alarms = [row for row in sound if row["failed"]]

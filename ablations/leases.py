@@ -68,7 +68,8 @@ class Leases:
         if connection.execute("SELECT 1 FROM records WHERE key = ?", (key,)).fetchone():
             return None
         running = connection.execute(
-            "SELECT token, owner, deadline FROM attempts WHERE key = ? AND outcome IS NULL",
+            "SELECT token, CAST(owner AS INTEGER), CAST(deadline AS REAL) FROM attempts "
+            "WHERE key = ? AND outcome IS NULL",
             (key,),
         ).fetchone()
         if running:

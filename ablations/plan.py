@@ -20,8 +20,11 @@ from pydantic_core import ErrorDetails
 from ablations.cell import STRICT, Cell, TaskSettings, Training
 from ablations.shapes import TASKS
 from unet.algebra import size_law
-from unet.refusal import Refusal
+from unet.refusal import Refusal, shown
 from unet.spec import PAPER, SPEC_FIELDS, UNetSpec, spec_with
+
+LONGEST: Final = 20_000
+"""Characters of a plan file: more than any needs. Python's TOML takes seconds for as many dots."""
 
 
 class PlanFile(BaseModel):
@@ -29,7 +32,7 @@ class PlanFile(BaseModel):
 
     model_config = STRICT
 
-    question: str = Field(pattern=r"^[^\r\n|<>]+$")
+    question: str = Field(pattern=r"^[^\r\n|<>]+$", max_length=1000)
     seeds: int = Field(ge=1, le=1_000_000)
     axes: dict[str, Any]
     spec: dict[str, Any] = Field(default_factory=dict)
@@ -195,11 +198,12 @@ def load_plan(name: str) -> Plan:
     shipped = shipped_plans()
     path = shipped.get(name, Path(name))
     try:
-        source = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as problem:
+        with path.open(encoding="utf-8-sig") as file:
+            source = file.read(LONGEST + 1)  # whatever the file is, as /dev/zero
+    except (OSError, ValueError) as problem:
         reason = problem.strerror if isinstance(problem, OSError) else "not UTF-8 text"
         raise Refusal(
-            f"plan {name!r}: {reason}; give a .toml file or one of {', '.join(shipped)}"
+            f"plan {shown(name)}: {reason}; give a .toml file or one of {', '.join(shipped)}"
         ) from None
     return read_plan(source, name=path.stem, file=str(path))
 
@@ -207,14 +211,18 @@ def load_plan(name: str) -> Plan:
 def read_plan(source: str, *, name: str, file: str) -> Plan:
     """The plan that `source` (TOML) describes; `file` is what errors call it."""
     lines = _Lines(source, file)
+    if len(source) > LONGEST:
+        raise Refusal(f"{file}: longer than the {LONGEST} characters of any plan")
     try:
         content = PlanFile.model_validate(tomllib.loads(source))
     except ValidationError as problem:
         raise lines.complaint(problem, PlanFile, ()) from None
     except (ValueError, RecursionError) as problem:
         raise Refusal(f"{file}: not TOML: {problem}") from None
-    if not re.fullmatch(r"\w[\w.-]*", name):
-        raise Refusal(f"{file}: plan name {name!r}: use letters, digits, '_', '-' and '.' only")
+    if not re.fullmatch(r"\w[\w.-]{0,99}", name):
+        raise Refusal(
+            f"{file}: plan name {shown(name)}: use letters, digits, '_', '-' and '.' only"
+        )
     for fixed in ("in_channels", "num_classes"):
         if fixed in content.spec:
             raise lines.refusal(("spec", fixed), f"{fixed} follows from the task: leave it out")
@@ -269,11 +277,13 @@ def _read_axes(
         group, name = _group_and_name(axis)
         path = ("axes", *axis.split("."))
         if axis not in AXES:
-            raise lines.refusal(path, f"unknown axis {axis!r}; legal axes are {', '.join(AXES)}")
+            raise lines.refusal(
+                path, f"unknown axis {shown(axis)}; legal axes are {', '.join(AXES)}"
+            )
         if not isinstance(values, list) or not values or not all(map(_is_plain, values)):
-            raise lines.refusal(path, f"axis {axis} = {values!r} is not a list of values")
+            raise lines.refusal(path, f"axis {axis} = {shown(values)} is not a list of values")
         if any(values.index(value) != place for place, value in enumerate(values)):
-            raise lines.refusal(path, f"axis {axis} = {values!r} names a value twice")
+            raise lines.refusal(path, f"axis {axis} = {shown(values)} names a value twice")
         if name in settings[group]:
             raise lines.refusal(path, f"{axis} is an axis, but [{group}] fixes {name} as well")
         yield axis, tuple(tuple(value) if isinstance(value, list) else value for value in values)
@@ -282,7 +292,10 @@ def _read_axes(
 def _is_plain(value: object) -> bool:
     """Whether it can be a field of a spec: one thing, or a list of such."""
     inner = value if isinstance(value, list) else [value]
-    return all(isinstance(each, str | int | float) for each in inner)
+    return all(
+        isinstance(each, str | float) or (isinstance(each, int) and abs(each) < 2**63)
+        for each in inner
+    )
 
 
 def _group_and_name(axis: str) -> tuple[str, str]:
@@ -306,7 +319,10 @@ def _require_possible(plan: Plan, values: tuple[object, ...], lines: _Lines) -> 
         axis = name if group == "spec" else f"{group}.{name}"
         return ("axes", *axis.split(".")) if axis in plan.axes else (group, name)
 
-    variant = ", ".join(f"{axis} {value}" for axis, value in zip(plan.axes, values, strict=True))
+    variant = ", ".join(
+        f"{axis} {value if isinstance(value, str) else shown(value)}"
+        for axis, value in zip(plan.axes, values, strict=True)
+    )
     try:
         cell = plan.cell(values, seed=0)
     except ValidationError as problem:
@@ -351,11 +367,11 @@ class _Lines:
         path = path or tuple(str(part) for part in error["loc"])
         name, keys = ".".join(path), ", ".join(model.model_fields)
         if error["type"] == "extra_forbidden":
-            return self.refusal(path, f"unknown key {name!r}; legal keys are {keys}")
+            return self.refusal(path, f"unknown key {shown(name)}; legal keys are {keys}")
         if error["type"] == "missing":
             return self.refusal(path, f"{name!r} is missing; the keys are {keys}")
         said = error["msg"].removeprefix("Value error, ")
-        return self.refusal(path, f"{name} = {error['input']!r}: {said[0].lower()}{said[1:]}")
+        return self.refusal(path, f"{name} = {shown(error['input'])}: {said[0].lower()}{said[1:]}")
 
     def number(self, path: Sequence[str]) -> int:
         """The line of the key `path`, or else of the table that it belongs in, or else 1."""

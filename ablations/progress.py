@@ -16,6 +16,7 @@ from ablations.plan import Plan
 from ablations.records import Record
 from ablations.store import MOST_ATTEMPTS
 from ablations.sweep import Ended, Tally
+from unet.refusal import printable
 
 MOST_LINES: Final = 1000
 """About so many lines a long sweep leaves in a log; what goes wrong is always told."""
@@ -35,7 +36,7 @@ class Watcher:
 
     def _bar(self, outcomes: Iterable[Outcome], start: Tally) -> Iterator[Outcome]:
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(elapsed_when_finished=True),
@@ -62,7 +63,7 @@ class Watcher:
             yield outcome
 
     def _say(self, line: str) -> None:
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
 
 def describe(outcome: Outcome, plan: Plan) -> str:

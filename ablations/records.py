@@ -12,11 +12,15 @@ import numpy.typing as npt
 from pydantic import BaseModel, Field, ValidationError
 
 from ablations.cell import STRICT, Cell
-from unet.refusal import Refusal
+from ablations.shapes import TASKS
+from unet.refusal import Refusal, shown
 
-_LARGEST_PICTURE: Final = 2**24
+_LARGEST_PICTURE: Final = 2**26
+"""Bytes; a task's largest images have three channels of 4096 x 4096."""
 
 Size = Annotated[int, Field(ge=1, le=_LARGEST_PICTURE)]
+Whole = Annotated[int, Field(ge=0, lt=2**53)]
+Seconds = Annotated[float, Field(ge=0, le=1e9)]
 
 
 class Picture(BaseModel):
@@ -40,7 +44,9 @@ class Picture(BaseModel):
         try:
             if count > _LARGEST_PICTURE:
                 raise ValueError(f"{count} pixels")
-            raw = zlib.decompressobj().decompress(base64.b64decode(self.data, validate=True), count)
+            packed = base64.b64decode(self.data, validate=True)
+            # One byte more than there should be: enough to see that there are too many.
+            raw = zlib.decompressobj().decompress(packed, count + 1)
             return np.frombuffer(raw, dtype=np.uint8).reshape(self.shape)
         except (ValueError, zlib.error) as problem:
             raise Refusal(f"a record's picture is malformed: {problem}") from None
@@ -59,6 +65,14 @@ class Example(BaseModel):
     mask: Picture
     prediction: Picture
 
+    def require_sizes(self, size: int, scored: int) -> None:
+        """Refuse pictures that cannot be unpacked, or have other sides than these."""
+        for picture, side in ((self.image, size), (self.mask, scored), (self.prediction, scored)):
+            legal = ((side, side), (side, side, 3))[: 1 + (picture is self.image)]
+            if picture.shape not in legal:
+                raise Refusal(f"a picture of {shown(picture.shape)} where the task has {side}")
+            picture.pixels()
+
 
 class Record(BaseModel):
     """What one cell's run left behind: counts and costs, from which every score derives.
@@ -75,28 +89,45 @@ class Record(BaseModel):
     key: str = Field(pattern="^[0-9a-f]{32}$")
     cell: dict[str, Any]
     outcome: Literal["done", "diverged"]
-    bands: tuple[int, ...]
-    counts: tuple[tuple[tuple[int, int, int], ...], ...] | None
+    bands: tuple[Whole, ...]
+    counts: tuple[tuple[tuple[Whole, Whole, Whole], ...], ...] | None
     losses: tuple[float | None, ...]
-    parameters: int
-    macs: int
-    train_seconds: float
-    test_seconds: float
+    parameters: Annotated[int, Field(ge=0, lt=2**63)]
+    macs: Annotated[int, Field(ge=0, lt=2**63)]
+    train_seconds: Seconds
+    test_seconds: Seconds
     environment: dict[str, str]
     example: Example | None = None
 
     @classmethod
     def read(cls, body: str, where: str) -> Self:
-        """The record in the JSON text `body`; raises `Refusal` naming `where` if it is none."""
+        """The record in the JSON text `body`; raises `Refusal` naming `where` if it is none.
+
+        That of another cell, or of other shapes than its cell's, is none.
+        """
         try:
             record = cls.model_validate_json(body)
+            record.require_consistent()
         except ValidationError as problem:
             error = problem.errors()[0]
             name = ".".join(map(str, error["loc"])) or "the whole"
             raise Refusal(f"{where}: malformed record: {name}: {error['msg']}") from None
-        if record.parsed_cell().key != record.key:
-            raise Refusal(f"{where}: malformed record: key {record.key} is not that of its cell")
+        except Refusal as problem:
+            raise Refusal(f"{where}: malformed record: {problem}") from None
         return record
+
+    def require_consistent(self) -> None:
+        """Refuse a record of another cell, or of other shapes than its cell's."""
+        cell = self.parsed_cell()
+        if cell.key != self.key:
+            raise Refusal(f"key {self.key} is not that of its cell")
+        if (self.outcome == "done") is (self.counts is None):
+            raise Refusal(f"outcome {self.outcome!r} does not go with its counts")
+        shape = [len(TASKS[cell.task.name].classes)] * len(self.bands)
+        if self.counts is not None and (not shape or list(map(len, self.counts)) != shape):
+            raise Refusal(f"counts are not those of {len(self.bands)} bands and the task's classes")
+        if self.example is not None:
+            self.example.require_sizes(cell.task.size, cell.task.scored)
 
     def parsed_cell(self) -> Cell:
         """The cell that was run."""

@@ -20,7 +20,7 @@ from ablations.metrics import METRICS
 from ablations.results import HEADLINE, Level, Results
 from ablations.shapes import TASKS, Task
 from ablations.statistics import LEVEL, Interval
-from ablations.tables import as_csv, as_markdown
+from ablations.tables import as_csv, as_markdown, inline
 from unet.refusal import Refusal
 from unet.spec import CHOICES
 
@@ -46,6 +46,7 @@ _TEMPLATES: Final = Environment(
     keep_trailing_newline=True,
     undefined=StrictUndefined,
 )
+_TEMPLATES.filters["inline"] = inline
 
 
 def write_report(results: Results, folder: Path) -> list[Path]:
@@ -329,7 +330,7 @@ def conditions(results: Results) -> Iterator[str]:
             if summary:
                 yield f"{factor} `{value}`: {summary}"
     for environment, count in results.environments:
-        yield f"{count} runs with {environment}"
+        yield f"{count} runs with {inline(environment)}"
 
 
 def _settings(values: Mapping[str, object]) -> str:

@@ -102,7 +102,11 @@ class Results:
         table["seeds"] = done.size().reindex(table.index, fill_value=0)
         table["diverged"] = by_variant.size() - table["seeds"]
         for metric in METRICS:
-            mean, half = done[metric].mean(), half_width(done[metric].std(), table["seeds"])
+            # A variant all of whose runs diverged is in none of these groups.
+            mean, deviation = (
+                each.reindex(table.index) for each in (done[metric].mean(), done[metric].std())
+            )
+            half = half_width(deviation, table["seeds"])
             table[metric] = mean
             table[f"{metric} low"], table[f"{metric} high"] = mean - half, mean + half
         table[f"{HEADLINE} sd"] = done[HEADLINE].std()

@@ -155,11 +155,13 @@ class Store:
         """Keep the ended attempts of another store that are not here yet."""
         with self.writing() as connection:
             for each in attempts:
+                if each.outcome is None:
+                    continue
                 known = connection.execute(
                     "SELECT 1 FROM attempts WHERE key = ? AND owner = ? AND began = ?",
                     (each.key, each.owner, each.began),
                 )
-                if each.ended is not None and known.fetchone() is None:
+                if known.fetchone() is None:
                     connection.execute(
                         "INSERT INTO attempts (key, owner, began, deadline, ended, outcome, reason)"
                         " VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -174,8 +176,8 @@ class Store:
             found = row.fetchone()
             return None if found is None else self._read(key, found[0])
 
-    def _read(self, key: str, body: str) -> Record:
-        record = Record.read(body, f"{self.path}, record {key}")
+    def _read(self, key: str, body: object) -> Record:
+        record = Record.read(str(body), f"{self.path}, record {key}")
         if record.key != key:
             raise Refusal(f"{self.path}, record {key}: it is the record of {record.key}")
         return record
@@ -204,14 +206,17 @@ class Store:
             )
 
     def attempts(self) -> Iterator[Attempt]:
-        """The history, oldest first."""
+        """The history, oldest first, with every outcome that there can be."""
         with _refusing(self.path):
             rows = self._connection.execute(
-                "SELECT token, key, owner, began, ended, outcome, reason FROM attempts "
+                "SELECT token, CAST(key AS TEXT), CAST(owner AS INTEGER), CAST(began AS REAL), "
+                "CAST(ended AS REAL), CAST(outcome AS TEXT), CAST(reason AS TEXT) FROM attempts "
                 "ORDER BY token"
             )
             for row in rows:
-                yield Attempt(*row)
+                attempt = Attempt(*row)
+                if attempt.outcome in (None, *OUTCOMES):
+                    yield attempt
 
     def keys(self) -> set[str]:
         """The keys of all records."""
@@ -275,11 +280,23 @@ def _stored_plan(path: Path, connection: sqlite3.Connection) -> Plan:
             f"{path}: a store of version {version}, and this program reads version {VERSION}; "
             "use the program that wrote it, or another --out"
         )
+    _require_our_tables(path, connection)
     row = connection.execute("SELECT name, source FROM plan").fetchone()
     if row is None or not all(isinstance(text, str) for text in row):
         raise Refusal(f"{path}: damaged: it names no plan; {_DAMAGED}")
     name, source = row
     return read_plan(source, name=name, file=f"the plan stored in {path}")
+
+
+def _require_our_tables(path: Path, connection: sqlite3.Connection) -> None:
+    """Refuse views and triggers: they would run a stranger's queries in place of ours."""
+    found = connection.execute(
+        "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL "
+        "AND NOT (type = 'table' AND name LIKE 'sqlite!_%' ESCAPE '!')"
+    )
+    ours = sorted(statement.rstrip(";") for statement in _SCHEMA.strip().splitlines())
+    if sorted(str(sql) for (sql,) in found) != ours:
+        raise Refusal(f"{path}: damaged: its tables are not those of a store; {_DAMAGED}")
 
 
 def _another_plan(path: Path, stored: Plan, given: Plan) -> Refusal:
@@ -321,6 +338,9 @@ def _refusing(path: Path) -> Iterator[None]:
                 f"{path}: {problem}; what is stored stays: mend this and run the same line again"
             ) from None
         raise Refusal(f"{path}: damaged or no store: {problem}; {_DAMAGED}") from None
+    except UnicodeDecodeError:
+        # SQLite quotes what is damaged, and Python cannot read the quotation.
+        raise Refusal(f"{path}: damaged: names in it are no text; {_DAMAGED}") from None
     except OSError as problem:
         raise Refusal(
             f"{path}: {problem.strerror}; mend this and run the same line again"

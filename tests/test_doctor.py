@@ -78,6 +78,31 @@ def test_a_damaged_file_is_written_anew(path: Path, tiny_records: list[Record]) 
     assert found.sound == len(kept)
 
 
+def test_rows_of_bytes_are_taken_out(path: Path) -> None:
+    """A key or a body that is no text, or text that is no UTF-8, is named and kept aside."""
+    spoil(path, "INSERT INTO records VALUES (x'00ff', x'6162')")
+    spoil(path, "INSERT INTO records VALUES ('blob', x'00ff')")
+    spoil(path, "INSERT INTO records VALUES (CAST(x'61ff' AS TEXT), '{}')")
+    spoil(path, "INSERT INTO records VALUES ('half', CAST(x'ff' AS TEXT))")
+    found = mend(path)
+    assert sorted(found.damaged) == ["\0\\xff", "a\\xff", "blob", "half"]
+    assert found.sound == 4
+    assert mend(path).healthy
+    lines = (path.parent / "quarantine.jsonl").read_text().splitlines()
+    assert [json.loads(line)["key"] for line in lines] == list(found.damaged)
+
+
+def test_damage_that_sqlite_cannot_quote_is_told(path: Path) -> None:
+    """Its message holds the damaged name, which is no text any more."""
+    content = path.read_bytes()
+    assert content.count(b"CREATE INDEX attempts_of") == 1
+    path.write_bytes(
+        content.replace(b"CREATE INDEX attempts_of", b"CREATE INDEX \xff\xfe\xfd of  ")
+    )
+    with pytest.raises(Refusal, match="damaged"):
+        examine(path)
+
+
 def test_a_strangers_file_is_no_patient(tmp_path: Path) -> None:
     """One line, and the file stays."""
     path = tmp_path / "sweep.db"

@@ -89,19 +89,20 @@ MAP = {
     "ablations.metrics": set(),
     "ablations.statistics": set(),
     "ablations.files": {"unet.refusal"},
-    "ablations.tables": set(),
+    "ablations.tables": {"unet.refusal"},
     "ablations.cell": {"unet.refusal", "unet.spec", "unet.algebra", "ablations.shapes"},
     "ablations.plan": {
         "unet.refusal", "unet.spec", "unet.algebra", "ablations.shapes", "ablations.cell",
     },
-    "ablations.records": {"unet.refusal", "ablations.cell"},
+    "ablations.records": {"unet.refusal", "ablations.shapes", "ablations.cell"},
     "ablations.store": {
         "unet.refusal", "ablations.files", "ablations.plan", "ablations.records",
     },
     "ablations.leases": {"unet.refusal", "ablations.records", "ablations.store"},
     "ablations.merge": {"unet.refusal", "ablations.records", "ablations.store"},
     "ablations.doctor": {
-        "unet.refusal", "ablations.files", "ablations.records", "ablations.store",
+        "unet.refusal", "ablations.files", "ablations.plan", "ablations.records",
+        "ablations.store",
     },
     "ablations.hardware": {"unet.refusal", "unet.algebra", "unet.memory", "ablations.cell"},
     "ablations.learner": {
@@ -117,7 +118,8 @@ MAP = {
         "ablations.learner", "ablations.scoring",
     },
     "ablations.engines": {
-        "ablations.cell", "ablations.records", "ablations.hardware", "ablations.train",
+        "unet.refusal", "ablations.cell", "ablations.records", "ablations.hardware",
+        "ablations.train",
     },
     "ablations.processes": {
         "unet.refusal", "ablations.cell", "ablations.records", "ablations.hardware",
@@ -139,7 +141,8 @@ MAP = {
         "ablations.leases", "ablations.engines", "ablations.selection",
     },
     "ablations.progress": {
-        "ablations.plan", "ablations.records", "ablations.store", "ablations.engines",
+        "unet.refusal", "ablations.plan", "ablations.records", "ablations.store",
+        "ablations.engines",
         "ablations.sweep",
     },
     "ablations.results": {
@@ -163,11 +166,15 @@ MAP = {
         "unet.spec", "unet.algebra", "unet.memory", "unet.cost", "ablations.tables",
         "ablations.architecture",
     },
-    "ablations.kills": {"ablations.tables"},
-    "ablations.conformance": {"ablations.tables"},
-    "ablations.performance": {"unet.refusal", "ablations.cell", "ablations.tables"},
+    "ablations.endurance": {"ablations.cell", "ablations.files", "ablations.tables"},
+    "ablations.kills": {"unet.refusal", "ablations.files", "ablations.tables"},
+    "ablations.conformance": {"ablations.files", "ablations.tables"},
+    "ablations.performance": {
+        "unet.refusal", "ablations.files", "ablations.cell", "ablations.tables",
+    },
     "ablations.committed": {
-        "ablations.files", "ablations.kills", "ablations.conformance", "ablations.exports",
+        "ablations.files", "ablations.endurance", "ablations.kills", "ablations.conformance",
+        "ablations.exports",
         "ablations.results", "ablations.performance",
         "ablations.report", "ablations.architecture", "ablations.costs",
     },
@@ -271,3 +278,61 @@ def test_nothing_in_reports_is_written_by_hand() -> None:
         if path.is_file() and not {"local", "records"} & set(path.relative_to(folder).parts)
     }
     assert kept == made
+
+
+NEVER_CALLED = {
+    "eval", "exec", "compile", "__import__", "os.system", "os.popen", "torch.load",
+    "numpy.load", "np.load", "pd.read_pickle", "pandas.read_pickle", "yaml.load",
+}  # fmt: skip
+"""What would run data as code. Weights are neither written nor read; who comes to need that uses
+safetensors, or `torch.load` with `weights_only=True` and a test that it never falls back."""
+
+NEVER_IMPORTED = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "yaml"}
+
+MAY_IMPORT_CODE = {"unet.subject": "a target of `unet verify` is code, and is said to be run"}
+
+
+def calls(module: str) -> list[ast.Call]:
+    """Every call in a module."""
+    tree = ast.parse(source_of(module).read_text())
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+
+
+@pytest.mark.parametrize("module", MAP)
+def test_data_is_never_run(module: str) -> None:
+    """No pickle, no YAML, no eval; and only a target's module is loaded by name."""
+    assert not {name.split(".")[0] for name in imports(module)} & NEVER_IMPORTED
+    called = {ast.unparse(call.func) for call in calls(module)}
+    assert not called & NEVER_CALLED
+    loaded = [name for name in called if name.endswith(("exec_module", "import_module"))]
+    assert not loaded or module in MAY_IMPORT_CODE
+
+
+def test_data_that_is_run_would_be_found() -> None:
+    """The walk sees a call for what it is, and the exceptions are needed."""
+    (call,) = [n for n in ast.walk(ast.parse("torch.load(f)")) if isinstance(n, ast.Call)]
+    assert ast.unparse(call.func) in NEVER_CALLED
+    for module in MAY_IMPORT_CODE:
+        assert any(ast.unparse(call.func).endswith("exec_module") for call in calls(module))
+
+
+OUR_QUERIES = {
+    "statement": "a line of the schema",
+    "query": "one of two that differ in their order",
+    "f'PRAGMA application_id={APPLICATION}'": "a number of ours, where SQLite takes no parameter",
+    "f'PRAGMA user_version={VERSION}'": "a number of ours, where SQLite takes no parameter",
+}
+"""Queries that are no literal, with the reason."""
+
+
+def test_queries_are_literals() -> None:
+    """What users and files say is bound to a parameter, and never part of a query."""
+    used = set()
+    for module in MAP:
+        for call in calls(module):
+            name = ast.unparse(call.func).rpartition(".")[2]
+            if name in ("execute", "executemany", "executescript"):
+                query = call.args[0]
+                if not isinstance(query, ast.Constant):
+                    used.add(ast.unparse(query))
+    assert used == set(OUR_QUERIES)

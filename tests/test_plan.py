@@ -110,15 +110,24 @@ def test_a_mistake_is_told_with_its_line(old: str, new: str, line: int, message:
         ('"Does it run?"', '"Does it\\nrun?"', "string should match pattern"),
         ("[axes]", '[axes]\ntraining.steps = [2]\n"training.steps" = [3]', "given twice"),
         ("[axes]", '[axes]\ntask.name = ["labels", "objects"]', "unknown axis 'task.name'"),
+        ("depth = 1", f"depth = 0x{'f' * 9999}", "depth a value too large to show: int is not"),
+        ('["concat", "none"]', f"[0x{'f' * 9999}]", "a value too large to show: list"),
+        ("depth = 1", f"depth = {{{'.'.join('a' * 2000)} = 1}}", "depth a value too large to show"),
+        (
+            "seeds = 2\n\n[axes]",
+            f"seeds = 1000000\n\n[axes]\ndropout = {[n / 64 for n in range(60)]}",
+            "120000000 cells are more than the 100000000 that a plan may have",
+        ),
+        ("seeds = 2", f"seeds = 2 # {'.' * 20_000}", "longer than the 20000 characters"),
     ],
 )
 def test_hostile_plans_are_one_line_too(old: str, new: str, message: str) -> None:
-    """Numbers without end, nesting without end, headings within a heading."""
+    """Numbers without end, nesting without end, headings within a heading, grids without end."""
     with pytest.raises(Refusal, match=message):
         read_plan(TINY.replace(old, new, 1), name="p", file="p.toml")
 
 
-@pytest.mark.parametrize("name", ["../up", "a b", "", ".hidden", "x/y"])
+@pytest.mark.parametrize("name", ["../up", "a b", "", ".hidden", "x/y", "a" * 101, "a\n", "a\0"])
 def test_a_plans_name_is_a_file_name(name: str) -> None:
     """Reports are named after it."""
     with pytest.raises(Refusal, match="use letters, digits"):

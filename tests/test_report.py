@@ -110,6 +110,25 @@ def test_diverged_runs_are_counted_and_shown(tiny: Plan, tiny_records: list[Reco
     assert "1 of 4 runs diverged; " in text
 
 
+def test_a_variant_that_always_diverged_keeps_its_row(
+    tiny: Plan, tiny_records: list[Record]
+) -> None:
+    """It has no score, and the others have theirs; also where nothing else was run."""
+    lost = [
+        record.model_copy(update={"outcome": "diverged", "counts": None})
+        if record.parsed_cell().spec.skip == "none"
+        else record
+        for record in tiny_records
+    ]
+    table = Results.of(tiny, lost).cells
+    assert table[["skip", "seeds", "diverged"]].to_numpy().tolist() == [
+        ["concat", 2, 0],
+        ["none", 0, 2],
+    ]
+    assert table["IoU"].isna().tolist() == [False, True]
+    assert Results.of(tiny, lost[1:2]).cells["IoU"].isna().all()
+
+
 def test_unstable_cells_are_marked(tiny: Plan, tiny_records: list[Record]) -> None:
     """A cell that scatters widely over the seeds deserves no belief."""
     text = page(results(tiny, tiny_records, [900, 600, 500, 601]))

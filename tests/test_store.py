@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from ablations.exports import export, read_export
+from ablations.leases import Leases
 from ablations.plan import Plan, read_plan
 from ablations.records import Picture, Record
 from ablations.store import Store
@@ -253,3 +254,48 @@ def test_pictures_are_text_and_back() -> None:
     ):
         with pytest.raises(Refusal, match="picture is malformed"):
             broken.pixels()
+
+
+def test_an_export_may_hold_any_character(
+    tmp_path: Path, tiny: Plan, tiny_records: list[Record]
+) -> None:
+    """Some that Python takes for ends of lines stand in a machine's name."""
+    odd = tiny_records[0].model_copy(update={"environment": {"device": "a\u2028b\x85c\x1c\n"}})
+    with Store.create(tmp_path / "sweep.db", tiny) as store:
+        store.add(odd)
+        export(store, tmp_path / "odd.jsonl")
+    assert read_export(tmp_path / "odd.jsonl")[1] == [odd]
+
+
+def test_an_export_nested_without_end_is_none(tmp_path: Path) -> None:
+    """One line, as for any other file."""
+    path = tmp_path / "deep.jsonl"
+    path.write_text("[" * 100_000)
+    with pytest.raises(Refusal, match="line 1 names no plan"):
+        read_export(path)
+
+
+def test_history_from_outside_starts_nothing(
+    tmp_path: Path, tiny: Plan, tiny_records: list[Record]
+) -> None:
+    """Attempts of other kinds than ours are no history, and keep nobody from a cell."""
+    path, key = tmp_path / "sweep.db", tiny_records[0].key
+    Store.create(path, tiny).close()
+    connection = sqlite3.connect(path)
+    insert = (
+        "INSERT INTO attempts (key, owner, began, deadline, ended, outcome) "
+        "VALUES (?, ?, ?, ?, ?, ?)"
+    )
+    odd = "a\x1b"
+    with connection:
+        connection.execute(insert, (key, odd, odd, odd, 1.0, odd))
+        connection.execute(insert, (key, odd, odd, odd, None, None))
+    connection.close()
+    with Store.open(path) as store:
+        (running,) = store.attempts()
+        assert (running.owner, running.began, running.outcome) == (0, 0.0, None)
+        with Store.create(tmp_path / "other.db", tiny) as other:
+            other.add_history(store.attempts())
+            assert list(other.attempts()) == []
+    with Store.create(path, tiny) as store, Leases(store) as leases:
+        assert leases.claim(key)

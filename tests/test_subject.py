@@ -102,6 +102,14 @@ def nets(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("nets.py:UNet(", "is not package.module:Factory"),
         ("nets.py:UNet(x)", "arguments must be literals"),
         ("nets.py:UNet()()", "is not package.module:Factory"),
+        ("nets.py:UNet(**{'channels': 3})", "arguments must be literals"),
+        ("nets.py:UNet(*[3])", "arguments must be literals"),
+        ("nets.py:UNet({[]: 3})", "arguments must be literals"),
+        ("nets.py:UNet(\0)", "is not package.module:Factory"),
+        ("nets.py:UNet(\x1b[2J)", "is not package.module:Factory"),
+        (f"nets.py:UNet({'-' * 1900}3)", "arguments must be literals|is not package"),
+        (f"nets.py:UNet({'(' * 900}3)", "is not package.module:Factory"),
+        (f"nets.py:UNet('{'x' * 9999}')", "is not package.module:Factory"),
     ],
 )
 def test_a_target_that_cannot_be_read_is_refused(text: str, message: str) -> None:

@@ -15,7 +15,7 @@ from rich.table import Table
 from unet import algebra
 from unet.cost import count_with_all
 from unet.memory import memory
-from unet.refusal import Refusal, refusals_shown, require_choice
+from unet.refusal import Refusal, refusals_shown, require_choice, say, shown
 from unet.spec import SPECS, UNetSpec, spec_with
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, help=__doc__)
@@ -163,26 +163,26 @@ def read_claim(text: str) -> tuple[str, str]:
     """A claim's name and value."""
     name, equals, value = text.partition("=")
     if not equals or not name.strip() or not value.strip():
-        raise Refusal(f"--claim {text!r} is not NAME=VALUE, for example padding=valid")
+        raise Refusal(f"--claim {shown(text)} is not NAME=VALUE, for example padding=valid")
     return name.strip(), value.strip()
 
 
 def show_report(report: dict[str, Any]) -> None:
     """One subject for people: the verdict, what it is, and all that did not pass."""
     if report["verdict"] == "error":
-        print(f"error: {report['subject']}: {report['error']}", file=sys.stderr)
+        say(f"error: {report['subject']}: {report['error']}", file=sys.stderr)
         return
     from unet.verify import Result, explain
 
-    print(f"{report['subject']}: {report['verdict']}")
+    say(f"{report['subject']}: {report['verdict']}")
     inferred = report["inferred"]
-    print("  " + ", ".join(f"{name} {value}" for name, value in inferred.items() if value != {}))
+    say("  " + ", ".join(f"{name} {value}" for name, value in inferred.items() if value != {}))
     results = [Result(**result) for result in report["results"]]
     for result in results:
         if result.status != "pass":
-            print("  " + explain(result).replace("\n", "\n  "))
+            say(*(f"  {line}" for line in explain(result).split("\n")))
     held = sum(result.status == "pass" for result in results)
-    print(f"  {held} checks hold")
+    say(f"  {held} checks hold")
 
 
 def describe(feature_map: algebra.FeatureMap) -> dict[str, object]:
@@ -209,7 +209,7 @@ def read_spec(name: str, changes: list[str]) -> UNetSpec:
     for change in changes:
         field, equals, text = change.partition("=")
         if not equals:
-            raise Refusal(f"--set {change!r} is not FIELD=VALUE, for example depth=3")
+            raise Refusal(f"--set {shown(change)} is not FIELD=VALUE, for example depth=3")
         values[field.strip()] = read_value(text.strip())
     return spec_with(SPECS[name], values)
 
@@ -226,7 +226,7 @@ def read_size(text: str) -> tuple[int, int]:
     """Height and width from `N` or `HxW`."""
     match = re.fullmatch(r"(\d{1,9})(?:x(\d{1,9}))?", text, flags=re.ASCII)
     if not match:
-        raise Refusal(f"--size {text!r} is not N or HxW in pixels, for example 572 or 572x588")
+        raise Refusal(f"--size {shown(text)} is not N or HxW in pixels, for example 572 or 572x588")
     return int(match[1]), int(match[2] or match[1])
 
 

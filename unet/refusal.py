@@ -1,35 +1,89 @@
-"""The one exception that a user's mistake raises, and how a command line shows it."""
+"""The one exception that a user's mistake raises, and how text from outside is shown."""
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from typing import Final, TextIO
+
+LONGEST: Final = 900
+"""Characters of a refusal, whatever a user wrote: more than anybody reads."""
+
+
+def printable(text: str) -> str:
+    r"""`text` for a terminal: characters that would steer it, or hide in it, become escapes.
+
+    Those are control characters, ends of lines, marks that turn the direction of writing, halves
+    of surrogate pairs and every space but the plain one.
+
+    >>> print(printable("red\x1b[31m" + chr(0x202E)))
+    red\x1b[31m\u202e
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def shortened(text: str, most: int = LONGEST) -> str:
+    """`text` without its middle where it is too long: the thing and the way out stand at its ends.
+
+    >>> shortened("0123456789", most=9)
+    '01 ... 89'
+    """
+    if len(text) <= most:
+        return text
+    half = (most - 5) // 2
+    return f"{text[:half]} ... {text[-half:]}"
+
+
+def shown(value: object) -> str:
+    """A value as a refusal shows it: its repr, in one line, and no longer than is read.
+
+    >>> shown(16**9999)
+    'a value too large to show: int'
+    """
+    try:
+        return shortened(printable(repr(value)), 200)
+    except (ValueError, RecursionError):
+        # More digits than Python turns into text, or more nesting.
+        return f"a value too large to show: {type(value).__name__}"
+
+
+def say(*lines: str, file: TextIO | None = None) -> None:
+    """Print lines for people, whatever the names and messages in them hold."""
+    for line in lines:
+        print(printable(line), file=file or sys.stdout)
 
 
 class Refusal(ValueError):  # noqa: N818  # the user erred, and nothing in the code did
     """A mistake in what the user asked for, not in the code.
 
-    Its text is one line that names the thing, the value and the way out; the command lines
-    print it as it stands and exit with code 2. `field` names the field that is to blame, for a
-    caller who knows where the user wrote it.
+    Its text is one printable line that names the thing, the value and the way out; the command
+    lines print it as it stands and exit with code 2. `field` names the field that is to blame, for
+    a caller who knows where the user wrote it.
     """
 
     def __init__(self, message: str, *, field: str = "") -> None:
-        super().__init__(message)
+        super().__init__(shortened(printable(message)))
         self.field = field
 
 
 def require_choice(thing: str, value: object, legal: Collection[str]) -> None:
     """Refuse a `value` that is not one of the `legal` names of a choice table."""
     if not isinstance(value, str) or value not in legal:
-        raise Refusal(f"{thing} {value!r} is not one of {', '.join(legal)}", field=thing)
+        raise Refusal(f"{thing} {shown(value)} is not one of {', '.join(legal)}", field=thing)
 
 
 @contextmanager
 def refusals_shown() -> Iterator[None]:
     """Turn a `Refusal` into one line on stderr and exit code 2; a closed pipe into silence."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # What the terminal's alphabet lacks is no reason to fail.
+            stream.reconfigure(errors="backslashreplace")
     try:
         yield
     except Refusal as refusal:

@@ -9,7 +9,7 @@ from typing import Final, final
 from unet.inits import INITS
 from unet.norms import NORMS
 from unet.paddings import PADDINGS
-from unet.refusal import Refusal, require_choice
+from unet.refusal import Refusal, require_choice, shown
 from unet.skips import SKIPS
 from unet.upsampling import UPSAMPLINGS
 
@@ -74,16 +74,17 @@ class UNetSpec:
         _require_integer("depth", self.depth, least=1, most=DEEPEST)
         _require_integer("dropout_levels", self.dropout_levels, least=0, most=self.depth + 1)
         if type(self.up_relu) is not bool:
-            raise Refusal(f"up_relu {self.up_relu!r} is not true or false", field="up_relu")
+            raise Refusal(f"up_relu {shown(self.up_relu)} is not true or false", field="up_relu")
         if type(self.dropout) not in (int, float) or not 0 <= self.dropout < 1:
             raise Refusal(
-                f"dropout {self.dropout!r} is not a probability from 0 to below 1", field="dropout"
+                f"dropout {shown(self.dropout)} is not a probability from 0 to below 1",
+                field="dropout",
             )
         # A TOML file may say 0 for 0.0; both must be one spec, with one key.
         object.__setattr__(self, "dropout", float(self.dropout))
         if type(self.up_keeps_channels) is not tuple:
             raise Refusal(
-                f"up_keeps_channels {self.up_keeps_channels!r} is not a tuple of levels",
+                f"up_keeps_channels {shown(self.up_keeps_channels)} is not a tuple of levels",
                 field="up_keeps_channels",
             )
         for level in self.up_keeps_channels:
@@ -91,7 +92,7 @@ class UNetSpec:
         if SKIPS[self.skip].same_channels and self.up_keeps_channels:
             raise Refusal(
                 f"skip {self.skip!r} needs equal channels on both sides, so "
-                f"up_keeps_channels {self.up_keeps_channels!r} must be empty",
+                f"up_keeps_channels {shown(self.up_keeps_channels)} must be empty",
                 field="up_keeps_channels",
             )
 
@@ -110,7 +111,9 @@ class UNetSpec:
 
 def _require_integer(name: str, value: object, *, least: int, most: int) -> None:
     if type(value) is not int or not least <= value <= most:
-        raise Refusal(f"{name} {value!r} is not a whole number from {least} to {most}", field=name)
+        raise Refusal(
+            f"{name} {shown(value)} is not a whole number from {least} to {most}", field=name
+        )
 
 
 PAPER: Final = UNetSpec()
@@ -146,7 +149,7 @@ def spec_with(base: UNetSpec, values: Mapping[str, object]) -> UNetSpec:
     for name in values:
         if name not in SPEC_FIELDS:
             raise Refusal(
-                f"{name!r} is not a field of a spec; those are {', '.join(SPEC_FIELDS)}",
+                f"{shown(name)} is not a field of a spec; those are {', '.join(SPEC_FIELDS)}",
                 field=name,
             )
     plain = {

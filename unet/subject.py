@@ -17,18 +17,22 @@ import resource
 import signal
 import sys
 import types
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
-from unet.refusal import Refusal
+from unet.refusal import Refusal, shortened, shown
 
 if TYPE_CHECKING:
     from torch import nn
 
 GIB: Final = 2**30
+
+LONGEST: Final = 2000
+"""Characters of a target: Python's parser may crash on text that is nested without end."""
 
 
 @final
@@ -72,32 +76,44 @@ def read_target(text: str) -> Target:
     ('nets/mine.py', 'UNet', {'n_channels': 3, 'n_classes': 2})
     """
     source, colon, call = text.partition(":")
-    shape = "package.module:Factory, file.py:Factory or file.py:Factory(channels=3)"
-    if not colon or not source or not call:
-        raise Refusal(f"target {text!r} is not {shape}")
+    if not colon or not source or not call or len(text) > LONGEST or not text.isprintable():
+        raise _no_target(text)
     try:
-        tree = ast.parse(call.strip(), mode="eval").body
-    except SyntaxError:
-        raise Refusal(f"target {text!r} is not {shape}") from None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of style, in what is no program
+            tree = ast.parse(call.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise _no_target(text) from None
     if not isinstance(tree, ast.Call):
-        return Target(text, source, _dotted(tree, text, shape))
+        return Target(text, source, _dotted(tree, text))
     try:
         arguments = tuple(ast.literal_eval(argument) for argument in tree.args)
-        keywords = {k.arg: ast.literal_eval(k.value) for k in tree.keywords if k.arg}
-    except ValueError:
+        keywords = dict(_keyword(given) for given in tree.keywords)
+    except (ValueError, TypeError, RecursionError, MemoryError):
         raise Refusal(
-            f"target {text!r}: arguments must be literals, as 3, 'same' or [1, 2]"
+            f"target {shown(text)}: arguments must be literals, as 3, 'same' or [1, 2]"
         ) from None
-    return Target(text, source, _dotted(tree.func, text, shape), arguments, keywords, called=True)
+    return Target(text, source, _dotted(tree.func, text), arguments, keywords, called=True)
 
 
-def _dotted(tree: ast.expr, text: str, shape: str) -> str:
+def _no_target(text: str) -> Refusal:
+    shape = "package.module:Factory, file.py:Factory or file.py:Factory(channels=3)"
+    return Refusal(f"target {shown(text)} is not {shape}")
+
+
+def _keyword(given: ast.keyword) -> tuple[str, Any]:
+    if given.arg is None:
+        raise ValueError("**, of which nobody knows the names")
+    return given.arg, ast.literal_eval(given.value)
+
+
+def _dotted(tree: ast.expr, text: str) -> str:
     names: list[str] = []
     while isinstance(tree, ast.Attribute):
         names.append(tree.attr)
         tree = tree.value
     if not isinstance(tree, ast.Name):
-        raise Refusal(f"target {text!r} is not {shape}")
+        raise _no_target(text)
     return ".".join([tree.id, *names[::-1]])
 
 
@@ -300,7 +316,7 @@ def _examine(sender: Connection, target: Target, request: Request) -> None:
 
 def _in_one_line(error: BaseException) -> str:
     try:
-        text = " ".join(str(error).split())[:400]
+        text = shortened(" ".join(str(error).split()), 400)
     except Exception:  # noqa: BLE001  # an error whose text is an error
         text = ""
     if isinstance(error, Refusal):

@@ -1,11 +1,10 @@
 """Sweeps of up to a million cells that only sleep, through the real store, engine and report.
 
-python -m tests.endurance.scale 1000 10000 100000 1000000 > scale.json
+python -m tests.endurance.scale [CELLS ...]
 """
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import resource
@@ -16,11 +15,18 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
 
+from pydantic import TypeAdapter
+
+from ablations.endurance import Command, Scale
+from ablations.files import replace_file
 from ablations.store import Store
 from ablations.sweep import STORE
+from tests.conftest import ROOT
 from tests.endurance import drive, sleeper
 from tests.endurance.scene import machine
 
+RECORD: Final = ROOT / "reports" / "records" / "scale.json"
+SIZES: Final = (1_000, 10_000, 100_000, 1_000_000)
 WORKERS: Final = 4
 TENS: Final = {
     "base_channels": [4, 5, 6, 7, 8, 9, 10, 11, 12, 13],
@@ -56,7 +62,7 @@ test_images = 5
 """
 
 
-def measured(words: list[str]) -> dict[str, float]:
+def measured(words: list[str]) -> Command:
     """Seconds of a command, and the most memory that its own process had, in MB."""
     here, there = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=_command, args=(words, there))
@@ -66,7 +72,7 @@ def measured(words: list[str]) -> dict[str, float]:
     memory = here.recv()
     process.join()
     assert process.exitcode == 0, words
-    return {"seconds": round(time.perf_counter() - start, 1), "megabytes": round(memory)}
+    return Command(seconds=round(time.perf_counter() - start, 1), megabytes=round(memory))
 
 
 def _command(words: list[str], result: Connection) -> None:
@@ -80,7 +86,7 @@ def _command(words: list[str], result: Connection) -> None:
         result.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
-def of_size(cells: int, folder: Path) -> dict[str, object]:
+def of_size(cells: int, folder: Path) -> Scale:
     """What a sweep of so many cells takes, from the plan to the report and beyond."""
     plan, out = folder / "scale.toml", folder / "sweep"
     plan.write_text(plan_of(cells))
@@ -99,21 +105,26 @@ def of_size(cells: int, folder: Path) -> dict[str, object]:
     with Store.open(out / STORE) as kept:
         assert len(kept.keys()) == cells
         done = sum(attempt.outcome == "done" for attempt in kept.attempts())
-    return {
-        "cells": cells,
-        "lost": cells - done,
-        "store_megabytes": round((out / STORE).stat().st_size / 1e6, 1),
-        "commands": found,
-    }
+    return Scale(
+        machine=machine(),
+        workers=WORKERS,
+        cells=cells,
+        lost=cells - done,
+        store_megabytes=round((out / STORE).stat().st_size / 1e6, 1),
+        commands=found,
+    )
 
 
 def main() -> None:
-    """One JSON object a line, as they are done."""
+    """Write the record."""
     os.environ[sleeper.SECONDS] = "0"
-    for cells in map(int, sys.argv[1:]):
+    rows = []
+    for cells in map(int, sys.argv[1:] or SIZES):
         with tempfile.TemporaryDirectory() as scratch:
-            found = of_size(cells, Path(scratch))
-        print(json.dumps(found | {"machine": machine(), "workers": WORKERS}), flush=True)
+            rows.append(of_size(cells, Path(scratch)))
+        print(rows[-1].model_dump_json(), file=sys.stderr, flush=True)
+    text = TypeAdapter(list[Scale]).dump_json(rows, indent=1)
+    replace_file(RECORD, text + b"\n")
 
 
 if __name__ == "__main__":

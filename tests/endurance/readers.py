@@ -1,0 +1,219 @@
+"""Everything that reads what others wrote, as functions of bytes, each with real inputs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, final
+
+import numpy as np
+
+from ablations.conformance import conformance_files, read_conformance
+from ablations.doctor import examine, mend
+from ablations.exports import export, read_export
+from ablations.kills import kill_files, read_kills, read_others
+from ablations.performance import performance_files, read_measurements
+from ablations.plan import Plan, load_plan, read_plan, shipped_plans
+from ablations.records import Example, Picture, Record
+from ablations.report import conditions
+from ablations.results import Results
+from ablations.selection import Selection, Shard, read_only
+from ablations.store import Store
+from ablations.sweep import STORE
+from ablations.tables import as_csv
+from tests.conftest import ROOT, TINY
+from tests.endurance.sleeper import record_of
+from unet import algebra
+from unet.__main__ import read_claim, read_size, read_spec
+from unet.memory import memory
+from unet.refusal import Refusal
+from unet.subject import read_target
+
+RECORDS: Final = ROOT / "reports" / "records"
+
+Read = Callable[[Path, bytes], object]
+
+
+@final
+@dataclass(frozen=True)
+class Reader:
+    """Reads bytes in a folder that `prepare` has made; `real` are good ones."""
+
+    read: Read
+    real: tuple[bytes, ...]
+
+
+class BytesChangedError(AssertionError):
+    """Somebody's store is not what it was."""
+
+
+def plan() -> Plan:
+    """A plan of four cells."""
+    return read_plan(TINY, name="tiny", file="tiny.toml")
+
+
+def records() -> Iterator[Record]:
+    """A record for each of its cells, one with pictures, one diverged."""
+    for place, cell in enumerate(plan().cells()):
+        record = record_of(cell)
+        if place == 0:
+            task = cell.task
+            image, mask = (Picture.of(np.zeros((n, n), np.uint8)) for n in (task.size, task.scored))
+            shown = Example(image=image, mask=mask, prediction=mask)
+            record = record.model_copy(update={"example": shown})
+        if place == 1:
+            record = record.model_copy(update={"outcome": "diverged", "counts": None})
+        yield record
+
+
+def prepare(folder: Path) -> None:
+    """Make the store that must not change, in a folder of its own."""
+    with Store.create(folder / "kept" / STORE, plan()) as store:
+        store.add_all(records())
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """What the files in a folder hold, but for SQLite's shared memory and empty logs."""
+    files = [path for path in folder.iterdir() if path.suffix != ".db-shm" and path.stat().st_size]
+    return {path.name: sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def unchanged(folder: Path, act: Callable[[], object]) -> None:
+    """Hold an act to leave every byte in a folder; what it refuses, it refuses here too."""
+    before = digests(folder)
+    try:
+        act()
+    finally:
+        after = digests(folder)
+        if any(after.get(name) != digest for name, digest in before.items()):
+            raise BytesChangedError(folder)
+
+
+def read_a_plan(folder: Path, data: bytes) -> None:
+    """As `run PLAN --out DIR` does, where DIR holds another plan."""
+    path = folder / "plan.toml"
+    path.write_bytes(data)
+
+    def run() -> None:
+        with Store.create(folder / "kept" / STORE, load_plan(str(path))):
+            pass
+
+    unchanged(folder / "kept", run)
+
+
+def read_a_record(folder: Path, data: bytes) -> None:
+    """A record, and the tables that are made of it."""
+    del folder
+    record = Record.read(data.decode(errors="surrogateescape"), "it")
+    results = Results.of(plan(), [record])
+    if not results.runs.empty:
+        as_csv(results.runs)
+        as_csv(results.cells)
+        list(conditions(results))
+
+
+def read_an_export(folder: Path, data: bytes) -> None:
+    """Exported records."""
+    path = folder / "export.jsonl"
+    path.write_bytes(data)
+    read_export(path)
+
+
+def read_a_store(folder: Path, data: bytes) -> None:
+    """Opening and examining change no byte; then everything that writes has its turn."""
+    place = folder / "damaged"
+    place.mkdir(exist_ok=True)
+    for old in place.iterdir():
+        old.unlink()
+    path = place / STORE
+    path.write_bytes(data)
+    unchanged(place, lambda: examine(path))
+    with suppress(Refusal), Store.open(path) as store:
+        list(store.attempts())
+        list(store.records())
+    with suppress(Refusal):
+        mend(path)
+    with Store.create(path, plan()) as store:
+        store.given_up()
+        store.add_all(records())
+
+
+def read_a_selection(folder: Path, data: bytes) -> None:
+    """`--shard` and `--only`, a line each."""
+    del folder
+    shard, *only = data.decode(errors="surrogateescape").split("\n")
+    list(Selection(read_only(only, plan()), Shard.parse(shard)).cells(plan()))
+
+
+def read_a_target(folder: Path, data: bytes) -> None:
+    """What `unet verify` is given."""
+    del folder
+    read_target(data.decode(errors="surrogateescape"))
+
+
+def read_options(folder: Path, data: bytes) -> None:
+    """--spec, --size and --claim in a line each, then one --set a line, and what they cost."""
+    del folder
+    lines = data.decode(errors="surrogateescape").split("\n")
+    name, size, claim, *changes = [*lines, "", "", ""][: max(3, len(lines))]
+    spec, sides = read_spec(name, changes), read_size(size)
+    read_claim(claim)
+    algebra.cost(spec, *sides)
+    memory(spec, *sides)
+
+
+def read_the_kill_matrix(folder: Path, data: bytes) -> None:
+    """The record of the kill matrix, and its page."""
+    (folder / "kills.json").write_bytes(data)
+    kill_files(read_kills(folder / "kills.json"), read_others(RECORDS / "other_tools.json"))
+
+
+def read_other_tools(folder: Path, data: bytes) -> None:
+    """The record of other tools, and the page that it is part of."""
+    (folder / "others.json").write_bytes(data)
+    kill_files(read_kills(RECORDS / "kill_matrix.json"), read_others(folder / "others.json"))
+
+
+def read_published_nets(folder: Path, data: bytes) -> None:
+    """The record of published nets, and its page."""
+    (folder / "conformance.json").write_bytes(data)
+    conformance_files(read_conformance(folder / "conformance.json"))
+
+
+def read_speed(folder: Path, data: bytes) -> None:
+    """The record of measured speed, and its page."""
+    (folder / "performance.json").write_bytes(data)
+    performance_files(read_measurements(folder / "performance.json"))
+
+
+def _short(name: str, rows: int) -> bytes:
+    """A committed list with few of its rows: long ones hide what is changed in them."""
+    return json.dumps(json.loads((RECORDS / f"{name}.json").read_bytes())[:rows]).encode()
+
+
+def readers(folder: Path) -> dict[str, Reader]:
+    """All readers by name; `folder` is one that `prepare` has made."""
+    with Store.open(folder / "kept" / STORE) as store:
+        export(store, folder / "real.jsonl")
+    plans = [TINY.encode(), *(path.read_bytes() for path in shipped_plans().values())]
+    targets = b"nets/mine.py:UNet(n_channels=3, kinds=['a', (1, 2.5)], k={'x': None})", b"a.b:C.d"
+    options = b"paper\n572\npadding=valid\ndepth=3\nup_keeps_channels=[0]", b"tutorial\n16x32\na=b"
+    return {
+        "plan": Reader(read_a_plan, tuple(plans)),
+        "record": Reader(
+            read_a_record, tuple(record.model_dump_json().encode() for record in records())
+        ),
+        "export": Reader(read_an_export, ((folder / "real.jsonl").read_bytes(),)),
+        "store": Reader(read_a_store, ((folder / "kept" / STORE).read_bytes(),)),
+        "selection": Reader(read_a_selection, (b"1/1", b"2/8\nskip=none,concat\nskip=none")),
+        "target": Reader(read_a_target, targets),
+        "options": Reader(read_options, options),
+        "kills": Reader(read_the_kill_matrix, (_short("kill_matrix", 999),)),
+        "others": Reader(read_other_tools, (_short("other_tools", 999),)),
+        "conformance": Reader(read_published_nets, (_short("conformance", 3),)),
+        "performance": Reader(read_speed, ((RECORDS / "performance.json").read_bytes(),)),
+    }
