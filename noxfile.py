@@ -47,6 +47,14 @@ def onnx(session: nox.Session) -> None:
 
 
 @nox.session
+def cluster(session: nox.Session) -> None:
+    """Sweep on Ray clusters on this machine, and unplug a node in the middle."""
+    install(session, ".[tests,ray]")
+    session.run("python", "-m", "pytest", "tests/test_cluster.py", *session.posargs)
+    session.run("python", "-m", "tests.endurance.unplugged", "3")
+
+
+@nox.session
 def mutation(session: nox.Session) -> None:
     """Change the algebra in a thousand places and list the changes that no test finds (an hour)."""
     install(session, ".[tests]")

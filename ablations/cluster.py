@@ -32,6 +32,8 @@ PATIENCE_SECONDS: Final = 300.0
 """How long to wait for a first actor, or for another when all have died."""
 
 LEAST_STARTS: Final = 3
+"""How many workers in a row may fail to start, or as many as are wanted."""
+
 TICK_SECONDS: Final = 1.0
 
 
@@ -167,7 +169,7 @@ class _Actors:
             if call.group:
                 yield call.group, records_of(answer, call.group)
             else:
-                self._meet(answer)
+                self._meet(call.actor, answer)
         for reference, call in list(self._calls.items()):
             if call.group and time.monotonic() > call.deadline:
                 self._ray.kill(self._calls.pop(reference).actor)
@@ -185,20 +187,20 @@ class _Actors:
         self._idle.append(call.actor)
         return answer
 
-    def _meet(self, introduction: dict[str, Any] | str) -> None:
-        """See who has come; raises `Refusal` for who cannot do the same work as others."""
-        if isinstance(introduction, str):
-            self._failed_starts += 1
-            if self._failed_starts >= max(LEAST_STARTS, self._wanted()):
-                raise Refusal(
-                    f"no worker could be started on {self._cluster.address}: {introduction}"
-                )
-            return
-        require_same_versions(introduction["node"], introduction["versions"])
-        if isinstance(introduction["hardware"], str):
-            raise Refusal(f"node {introduction['node']}: {introduction['hardware']}")
-        self._failed_starts = 0
-        self._hardware = self._hardware or Hardware(*introduction["hardware"])
+    def _meet(self, actor: object, introduction: dict[str, Any] | str) -> None:
+        """See who has come; raises `Refusal` for another version, or if one after the other fails."""
+        if not isinstance(introduction, str):
+            require_same_versions(introduction["node"], introduction["versions"])
+            if not isinstance(introduction["hardware"], str):
+                self._hardware = self._hardware or Hardware(*introduction["hardware"])
+                self._failed_starts = 0
+                return
+            self._idle.remove(actor)
+            self._ray.kill(actor)
+            introduction = f"node {introduction['node']}: {introduction['hardware']}"
+        self._failed_starts += 1
+        if self._failed_starts >= max(LEAST_STARTS, self._wanted()):
+            raise Refusal(f"no worker could be started on {self._cluster.address}: {introduction}")
 
     def _require_somebody(self) -> None:
         if self._idle or any(call.group for call in self._calls.values()):

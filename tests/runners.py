@@ -25,6 +25,13 @@ class Trains:
         return self._trainer.run(cells)
 
 
+class CannotStart(Trains):
+    """As on a machine that is not fit."""
+
+    def __init__(self, _device: str) -> None:
+        raise RuntimeError("no driver")
+
+
 class FailsTwice(Trains):
     """Seed 0 dies with one skip and raises with the other."""
 
