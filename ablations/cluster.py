@@ -162,6 +162,8 @@ class _Actors:
 
     def _ended(self) -> Iterator[tuple[Group, Result]]:
         """The groups that have ended, after a moment at most."""
+        if not self._calls:
+            time.sleep(TICK_SECONDS)  # for a node to join
         ended, _ = self._ray.wait(list(self._calls), timeout=TICK_SECONDS)
         for reference in ended:
             call = self._calls.pop(reference)
@@ -188,7 +190,7 @@ class _Actors:
         return answer
 
     def _meet(self, actor: object, introduction: dict[str, Any] | str) -> None:
-        """See who has come; raises `Refusal` for another version, or if one after the other fails."""
+        """See who has come; raises `Refusal` for another version, or if too many in a row fail."""
         if not isinstance(introduction, str):
             require_same_versions(introduction["node"], introduction["versions"])
             if not isinstance(introduction["hardware"], str):

@@ -257,6 +257,10 @@ def test_a_node_without_room_is_not_waited_for_in_vain(
     """Somebody else has all cores."""
     monkeypatch.setattr(cluster_module, "PATIENCE_SECONDS", 2.0)
     with admission.connected(address) as ray:
+        # As on a cluster of machines that only lead it.
+        team = cluster_module._Actors(ray, Cluster(address), "cuda", alone=False)
+        with pytest.raises(Refusal, match="no room for a worker in 2 s"):
+            _ = team.hardware
         taken = ray.remote(num_cpus=2)(Actor).remote(Trains, "cpu", 1.0)
         ray.get(taken.introduce.remote())
         team = cluster_module._Actors(ray, Cluster(address, count=1), "cpu", alone=False)
