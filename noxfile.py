@@ -56,6 +56,13 @@ def onnx(session: nox.Session) -> None:
 
 
 @nox.session
+def cluster(session: nox.Session) -> None:
+    """Sweep on Ray clusters on this machine."""
+    install(session, ".[tests,ray]")
+    session.run("python", "-m", "pytest", "tests/test_cluster.py", *session.posargs)
+
+
+@nox.session
 def mutation(session: nox.Session) -> None:
     """Change the algebra in a thousand places and list the changes that no test finds (an hour)."""
     install(session, ".[tests]")
@@ -109,7 +116,7 @@ def sweep(session: nox.Session) -> None:
 @nox.session
 def endurance(session: nox.Session) -> None:
     """Kill, starve and deceive sweeps as root, and write what was lost (half an hour)."""
-    install(session, ".[tests]")
+    install(session, ".[tests,ray]")
     session.run("python", "-m", "tests.endurance", *session.posargs)
     session.run("ablations", "report", "reports")
 

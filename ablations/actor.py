@@ -28,9 +28,10 @@ class Actor:
     @cached_property
     def _runner(self) -> Runner:
         settle()
-        if self._device == "cuda":
-            import torch
+        import torch
 
+        # Without a GPU the runner knows best what to say.
+        if self._device == "cuda" and torch.cuda.is_available():
             torch.cuda.set_per_process_memory_fraction(self._share)
         return self._make(self._device)
 

@@ -33,6 +33,8 @@ PATIENCE_SECONDS: Final = 300.0
 """How long to wait for a first actor, or for another when all have died."""
 
 LEAST_STARTS: Final = 3
+"""How many workers in a row may fail to start, or as many as are wanted."""
+
 TICK_SECONDS: Final = 1.0
 
 
@@ -159,45 +161,52 @@ class _Actors:
 
     def _ended(self) -> Iterator[Ended]:
         """The groups that have ended, after a moment at most."""
+        if not self._calls:
+            time.sleep(TICK_SECONDS)  # for a node to join
         ended, _ = self._ray.wait(list(self._calls), timeout=TICK_SECONDS)
         for reference in ended:
             call = self._calls.pop(reference)
-            answer = self._answer(reference, call)
+            answer = self._answer(reference)
             if call.group:
-                yield call.group, records_of(answer, call.group)
+                result = records_of(answer, call.group)
+                self._keep_or_dismiss(call.actor, result)
+                yield call.group, result
             else:
-                self._meet(answer)
+                self._meet(call.actor, answer)
         for reference, call in list(self._calls.items()):
             if call.group and time.monotonic() > call.deadline:
                 self._ray.kill(self._calls.pop(reference).actor)
                 yield call.group, f"TimeoutError: took more than {self._cluster.seconds:g} s"
         self._require_somebody()
 
-    def _answer(self, reference: object, call: _Call) -> Any:  # noqa: ANN401  # what it was asked
+    def _answer(self, reference: object) -> Any:  # noqa: ANN401  # what it was asked
         """What an actor said, or why it says nothing any more."""
         try:
-            answer = self._ray.get(reference)
+            return self._ray.get(reference)
         except self._ray.exceptions.RayError as problem:
-            # It may be only out of reach, and must not go on with what another will do.
-            self._ray.kill(call.actor)
             return in_one_line(problem)
-        self._idle.append(call.actor)
-        return answer
 
-    def _meet(self, introduction: dict[str, Any] | str) -> None:
-        """See who has come; raises `Refusal` for who cannot do the same work as others."""
-        if isinstance(introduction, str):
-            self._failed_starts += 1
-            if self._failed_starts >= max(LEAST_STARTS, self._wanted()):
-                raise Refusal(
-                    f"no worker could be started on {self._cluster.address}: {introduction}"
-                )
-            return
-        require_same_versions(introduction["node"], introduction["versions"])
-        if isinstance(introduction["hardware"], str):
-            raise Refusal(f"node {introduction['node']}: {introduction['hardware']}")
-        self._failed_starts = 0
-        self._hardware = self._hardware or Hardware(*introduction["hardware"])
+    def _keep_or_dismiss(self, actor: object, result: list[Record] | str) -> None:
+        """An actor whose run failed is done with: it may be out of reach only, or spoilt."""
+        if isinstance(result, str):
+            self._ray.kill(actor)
+        else:
+            self._idle.append(actor)
+
+    def _meet(self, actor: object, introduction: dict[str, Any] | str) -> None:
+        """See who has come; raises `Refusal` for another version, or if too many in a row fail."""
+        if not isinstance(introduction, str):
+            require_same_versions(introduction["node"], introduction["versions"])
+            if not isinstance(introduction["hardware"], str):
+                self._hardware = self._hardware or Hardware(*introduction["hardware"])
+                self._failed_starts = 0
+                self._idle.append(actor)
+                return
+            introduction = f"node {introduction['node']}: {introduction['hardware']}"
+        self._ray.kill(actor)
+        self._failed_starts += 1
+        if self._failed_starts >= max(LEAST_STARTS, self._wanted()):
+            raise Refusal(f"no worker could be started on {self._cluster.address}: {introduction}")
 
     def _require_somebody(self) -> None:
         if self._idle or any(call.group for call in self._calls.values()):

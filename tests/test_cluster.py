@@ -31,7 +31,7 @@ from ablations.processes import Workers
 from ablations.records import Record
 from ablations.store import Store
 from ablations.sweep import STORE
-from tests.runners import FailsTwice, Hangs, Trains
+from tests.runners import CannotStart, FailsTogether, FailsTwice, Hangs, Trains
 from tests.test_sweep import start, stored, wait_for_records
 from unet import Refusal
 
@@ -43,15 +43,15 @@ TOKEN: Final = {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
 @contextmanager
-def ray_started(mode: str) -> Iterator[str]:
+def ray_started(mode: str, gpus: int = 0) -> Iterator[str]:
     """A cluster of one node with two cores on this machine; its address."""
     with socket.socket() as free:
         free.bind(("", 0))
         port = free.getsockname()[1]
-    options = ["--num-cpus=2", "--object-store-memory=80000000", "--include-dashboard=false"]
+    options = ["--num-cpus=2", f"--num-gpus={gpus}", "--object-store-memory=80000000"]
     with subprocess.Popen(
-        [*RAY, "start", "--head", f"--port={port}", "--block", "--disable-usage-stats", *options],
-        env={**os.environ, **TOKEN, "RAY_AUTH_MODE": mode},
+        [*RAY, "start", "--head", f"--port={port}", "--block", *options],
+        env={**os.environ, **TOKEN, "RAY_AUTH_MODE": mode, "RAY_USAGE_STATS_ENABLED": "0"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -60,8 +60,10 @@ def ray_started(mode: str) -> Iterator[str]:
         assert process.stdout
         said = "".join(takewhile(lambda line: "Ray runtime started" not in line, process.stdout))
         assert process.poll() is None, said
-        yield f"127.0.0.1:{port}"
-        process.terminate()
+        try:
+            yield f"127.0.0.1:{port}"
+        finally:
+            process.terminate()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -215,6 +217,17 @@ def test_a_cluster_without_a_token_is_refused(tiny: Plan) -> None:
         assert "set RAY_AUTH_MODE=disabled here" in refused(Cluster(address), tiny)
 
 
+def test_actors_share_a_gpu(tiny: Plan) -> None:
+    """A part of it each, and all of it for seeds that failed side by side; none is needed here."""
+    with ray_started("token", gpus=1) as address:
+        outcomes = list(Cluster(address, make=FailsTogether).run(tiny.cells()))
+    cells = {cell.key: cell for cell in tiny.cells()}
+    assert {cells[key].spec.skip for key in scores(outcomes)} == {"concat"}
+    crashed = [o for o in outcomes if is_crash(o)]
+    assert [c.reason for c in crashed] == ["MemoryError: CUDA out of memory"] * 2
+    assert {c.cell.spec.skip for c in crashed} == {"none"}
+
+
 def test_a_missing_gpu_is_refused(address: str, tiny: Plan) -> None:
     """Before anything runs."""
     assert "no node of" in refused(Cluster(address, device="cuda"), tiny)
@@ -228,12 +241,14 @@ def unknown_there(_device: str) -> Trains:
 def test_workers_that_cannot_start_are_refused(
     address: str, tiny: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As where our package is missing; not tried for ever."""
+    """Ours is not there, or the machine is not fit; not tried for ever."""
     monkeypatch.setitem(sys.modules, "only_here", module := ModuleType("only_here"))
     monkeypatch.setattr(unknown_there, "__module__", "only_here")
     module.unknown_there = unknown_there  # type: ignore[attr-defined]
-    said = refused(Cluster(address, make=unknown_there), tiny)
+    assert "no worker could be started" in refused(Cluster(address, make=unknown_there), tiny)
+    said = refused(Cluster(address, count=1, make=CannotStart), tiny)
     assert "no worker could be started" in said
+    assert "RuntimeError: no driver" in said
 
 
 def test_a_node_without_room_is_not_waited_for_in_vain(
@@ -242,6 +257,10 @@ def test_a_node_without_room_is_not_waited_for_in_vain(
     """Somebody else has all cores."""
     monkeypatch.setattr(cluster_module, "PATIENCE_SECONDS", 2.0)
     with admission.connected(address) as ray:
+        # As on a cluster of machines that only lead it.
+        team = cluster_module._Actors(ray, Cluster(address), "cuda", alone=False)
+        with pytest.raises(Refusal, match="no room for a worker in 2 s"):
+            _ = team.hardware
         taken = ray.remote(num_cpus=2)(Actor).remote(Trains, "cpu", 1.0)
         ray.get(taken.introduce.remote())
         team = cluster_module._Actors(ray, Cluster(address, count=1), "cpu", alone=False)

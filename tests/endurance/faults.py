@@ -20,6 +20,7 @@ from ablations.sweep import STORE
 from tests.endurance.drive import CLOCK
 from tests.endurance.faulty import FAULT, VERSION
 from tests.endurance.scene import Quiet, Trial, Verdict
+from tests.endurance.unplugged import unplugged
 
 HALF: Final = "--only=skip=concat"
 """Brings a third of the cells to their end."""
@@ -166,6 +167,7 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "record cut": Fault(record_cut, "to 300 characters; then `doctor --mend`", True),
     "page garbled": Fault(page_garbled, "4 KiB of the database; then `doctor --mend`", True),
     "log cut": Fault(log_cut, "a killed driver's write-ahead log, to its half", True),
+    "node unplugged": Fault(unplugged, "one of two of a Ray cluster; later another one joins"),
     "another version": Fault(another_version, "of the program makes the last two thirds"),
 }
 """What can befall a sweep."""

@@ -74,7 +74,7 @@ class Trial:
         """A driver in a process group of its own."""
         command = ["-m", "tests.endurance.drive", "run", str(self.plan), "--out", str(self.folder)]
         return subprocess.Popen(
-            [sys.executable, *command, "--workers", "2", *words],
+            [sys.executable, *command, *words],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
