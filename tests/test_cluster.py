@@ -194,6 +194,12 @@ def test_what_is_no_address_is_refused(tiny: Plan) -> None:
         assert "is not HOST:PORT" in refused(Cluster(text), tiny)
 
 
+def test_a_missing_ray_is_refused(tiny: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the line that installs it."""
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert "python -m pip install 'ray>=2.52'" in refused(Cluster("x:1"), tiny)
+
+
 def test_a_dead_address_is_refused(tiny: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     """Long before Ray itself gives up."""
     monkeypatch.setattr(admission, "KNOCK_SECONDS", 3.0)
