@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from unet.refusal import Refusal
 
-KNOCK_SECONDS: Final = 12.0
+KNOCK_SECONDS: Final = 10.0
 """How long an address may take to answer."""
 
 AUTH_MODE: Final = "RAY_AUTH_MODE"

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
-from itertools import takewhile
+from itertools import chain, takewhile
 from pathlib import Path
 from types import ModuleType
 from typing import Final
@@ -25,7 +25,7 @@ from ablations import admission
 from ablations import cluster as cluster_module
 from ablations.actor import Actor, versions
 from ablations.cluster import Cluster, records_of, require_same_versions
-from ablations.engines import Crashed
+from ablations.engines import Crashed, Engine, Outcome
 from ablations.plan import Plan
 from ablations.processes import Workers
 from ablations.records import Record
@@ -83,22 +83,30 @@ def address() -> Iterator[str]:
         yield address
 
 
-def scores(records: Iterable[Record | Crashed]) -> dict[str, object]:
+def outcomes_of(engine: Engine, plan: Plan) -> list[Outcome]:
+    """What becomes of a plan's cells."""
+    return list(chain.from_iterable(engine.run(plan.cells())))
+
+
+def scores(records: Iterable[Outcome]) -> dict[str, object]:
     """What must not depend on where a cell ran."""
     return {r.key: (r.counts, r.losses) for r in records if isinstance(r, Record)}
 
 
 def test_the_records_are_those_of_local_workers(address: str, tiny: Plan) -> None:
     """Counts and losses to the bit; every cell once."""
-    outcomes = list(Cluster(address).run(tiny.cells()))
+    outcomes = outcomes_of(Cluster(address), tiny)
     assert len(outcomes) == 4
-    assert scores(outcomes) == scores(Workers(2, "cpu").run(tiny.cells()))
+    assert scores(outcomes) == scores(outcomes_of(Workers(2, "cpu"), tiny))
 
 
 def test_only_what_can_be_claimed_is_run(address: str, tiny: Plan) -> None:
     """One after the other, when there is a worker for it."""
     wanted = [cell for cell in tiny.cells() if cell.seed]
-    outcomes = list(Cluster(address, count=1).run(tiny.cells(), lambda cell: cell in wanted))
+    batches = Cluster(address, count=1).run(
+        tiny.cells(), lambda cells: [cell for cell in cells if cell in wanted]
+    )
+    outcomes = list(chain.from_iterable(batches))
     assert set(scores(outcomes)) == {cell.key for cell in wanted}
 
 
@@ -106,7 +114,8 @@ def test_a_dying_actor_takes_only_its_own_cell(
     address: str, tiny: Plan, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """One cell kills its process, one raises; others take their place; Ray prints nothing."""
-    crashed = [o for o in Cluster(address, make=FailsTwice).run(tiny.cells()) if is_crash(o)]
+    outcomes = outcomes_of(Cluster(address, make=FailsTwice), tiny)
+    crashed = [o for o in outcomes if is_crash(o)]
     assert {(c.cell.spec.skip, c.cell.seed, c.reason) for c in crashed} == {
         ("concat", 0, "ActorDiedError: The actor died unexpectedly before finishing this task."),
         ("none", 0, "RuntimeError: no luck"),
@@ -114,14 +123,14 @@ def test_a_dying_actor_takes_only_its_own_cell(
     assert capfd.readouterr() == ("", "")
 
 
-def is_crash(outcome: Record | Crashed) -> TypeIs[Crashed]:
+def is_crash(outcome: Outcome) -> TypeIs[Crashed]:
     """Whether a cell left no record."""
     return isinstance(outcome, Crashed)
 
 
 def test_a_run_that_takes_too_long_is_stopped(address: str, tiny: Plan) -> None:
     """And only it."""
-    outcomes = list(Cluster(address, seconds=4, make=Hangs).run(tiny.cells()))
+    outcomes = outcomes_of(Cluster(address, seconds=4, make=Hangs), tiny)
     crashed = [o for o in outcomes if is_crash(o)]
     assert {(c.cell.seed, c.reason) for c in crashed} == {(0, "TimeoutError: took more than 4 s")}
     assert len(outcomes) == 4
@@ -134,6 +143,9 @@ def test_a_whole_sweep_by_the_command(address: str, tmp_path: Path) -> None:
     out, err = process.communicate(timeout=120)
     assert json.loads(out)["trained"] == 8
     assert len(err.splitlines()) == 8
+    until_gone = time.monotonic() + 10
+    while actors() and time.monotonic() < until_gone:
+        time.sleep(0.1)
     assert actors() == []
 
 
@@ -194,6 +206,12 @@ def test_what_is_no_address_is_refused(tiny: Plan) -> None:
         assert "is not HOST:PORT" in refused(Cluster(text), tiny)
 
 
+def test_a_missing_ray_is_refused(tiny: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the line that installs it."""
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert "python -m pip install 'ray>=2.52'" in refused(Cluster("x:1"), tiny)
+
+
 def test_a_dead_address_is_refused(tiny: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     """Long before Ray itself gives up."""
     monkeypatch.setattr(admission, "KNOCK_SECONDS", 3.0)
@@ -220,7 +238,7 @@ def test_a_cluster_without_a_token_is_refused(tiny: Plan) -> None:
 def test_actors_share_a_gpu(tiny: Plan) -> None:
     """A part of it each, and all of it for seeds that failed side by side; none is needed here."""
     with ray_started("token", gpus=1) as address:
-        outcomes = list(Cluster(address, make=FailsTogether).run(tiny.cells()))
+        outcomes = outcomes_of(Cluster(address, make=FailsTogether), tiny)
     cells = {cell.key: cell for cell in tiny.cells()}
     assert {cells[key].spec.skip for key in scores(outcomes)} == {"concat"}
     crashed = [o for o in outcomes if is_crash(o)]
