@@ -69,7 +69,8 @@ def mean_interval(values: Sequence[float] | Array) -> Interval:
     mean = float(np.mean(values))
     if n == 1:
         return Interval(mean, math.nan, math.nan, 1)
-    half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1) * np.std(values, ddof=1) / math.sqrt(n))
+    error = float(np.std(values, ddof=1)) / math.sqrt(n)
+    half = float(special.stdtrit(n - 1, (1 + LEVEL) / 2)) * error
     return Interval(mean, mean - half, mean + half, n)
 
 
@@ -138,17 +139,15 @@ def sign_flip_p(values: Array) -> float:
         return (1 + int(np.sum(np.abs(signs @ values) >= observed))) / (FLIPS + 1)
     # The sums of all flips are those of one half's and the other's: only the halves' are listed.
     middle = len(values) // 2
-    one, other = np.sort(_signed_sums(values[:middle])), _signed_sums(values[middle:])
-    below = int(np.searchsorted(one, observed - other).sum())
+    one, other = (_flips(len(half)) @ half for half in (values[:middle], values[middle:]))
+    below = int(np.searchsorted(np.sort(one), observed - other).sum())
     return 2 * (1 - below / 2.0 ** len(values))
 
 
-def _signed_sums(values: Array) -> Array:
-    """The sum of the values under each choice of signs."""
-    sums = np.zeros(1)
-    for value in values:
-        sums = np.concatenate([sums - value, sums + value])
-    return sums
+@lru_cache(maxsize=32)
+def _flips(n: int) -> Array:
+    """Every choice of n signs, (2^n, n)."""
+    return np.where(np.arange(2**n)[:, None] >> np.arange(n) & 1, -1.0, 1.0)
 
 
 def smallest_p(n: int) -> float:

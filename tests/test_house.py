@@ -155,9 +155,14 @@ MAP = {
     "ablations.kills": {"ablations.tables"},
     "ablations.conformance": {"ablations.tables"},
     "ablations.performance": {"unet.refusal", "ablations.cell", "ablations.tables"},
+    "ablations.promises": {"unet.refusal", "ablations.cell", "ablations.statistics"},
+    "ablations.calibration": {
+        "ablations.statistics", "ablations.power", "ablations.promises", "ablations.tables",
+    },
     "ablations.committed": {
         "ablations.files", "ablations.kills", "ablations.conformance", "ablations.exports",
-        "ablations.results", "ablations.performance",
+        "ablations.results", "ablations.performance", "ablations.promises",
+        "ablations.calibration",
         "ablations.report", "ablations.architecture", "ablations.costs",
     },
     "ablations.bench": {
