@@ -89,7 +89,7 @@ def test_the_sign_flip_p_is_scipys(values: Array) -> None:
     """All 2^n flips, counted one by one by another's code."""
     flips = 2 ** len(values)
     theirs = stats.permutation_test(
-        (values,), np.sum, permutation_type="samples", n_resamples=flips, vectorized=False
+        (values,), np.sum, permutation_type="samples", n_resamples=flips, vectorized=True
     )
     assert sign_flip_p(values) == pytest.approx(theirs.pvalue)
 
@@ -199,10 +199,10 @@ def test_equivalence_needs_a_margin_and_two_seeds() -> None:
 
 def test_hedges_g_has_no_bias() -> None:
     """Its mean over many samples of 5 is the true ratio, where Cohen's d is a quarter too large."""
-    draws = np.random.default_rng(0).normal(0.8, 1, size=(40_000, 5))
-    assert np.mean([hedges_g(each) for each in draws]) == pytest.approx(0.8, abs=0.02)
+    draws = np.random.default_rng(0).normal(0.8, 1, size=(10_000, 5))
+    assert np.mean([hedges_g(each) for each in draws]) == pytest.approx(0.8, abs=0.03)
     cohens = draws.mean(axis=1) / draws.std(axis=1, ddof=1)
-    assert cohens.mean() == pytest.approx(1.0, abs=0.03)
+    assert cohens.mean() == pytest.approx(1.0, abs=0.04)
 
 
 @pytest.mark.parametrize("values", [[], [0.1], [0.1, 0.2], [0.1, 0.1, 0.1]])
