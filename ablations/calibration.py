@@ -9,7 +9,7 @@ from typing import Final
 
 import pandas as pd
 
-from ablations.power import power, reachable_alpha
+from ablations.power import flips_power, reachable_alpha
 from ablations.promises import PROMISES, TOLERANCE, Calibration, Count, NoiseKind, Promise
 from ablations.statistics import ALPHA
 from ablations.tables import as_csv, as_markdown
@@ -61,7 +61,7 @@ often. The other sizes and noises are in the CSV.*
 {as_markdown([_planned(count) for count in _of(found, "planned")])}
 
 *For a power of 80 %, under normal noise. The formula is the t test's at the error rate that the
-flips can reach.*
+flips can reach; for six seeds, that all of them lie on one side.*
 
 ## Three variants: a difference is claimed between two that are equal
 
@@ -182,11 +182,10 @@ def _table(counts: Sequence[Count], promise: Promise | None = None) -> list[dict
 
 
 def _planned(count: Count) -> dict[str, str]:
-    alpha = reachable_alpha(count.seeds, ALPHA)
     return {
         "difference": f"{count.effect:g} sd",
         "seeds needed": str(count.seeds),
-        "seen, by the formula": f"{100 * power(count.effect, 1, count.seeds, alpha):.1f}",
+        "seen, by the formula": f"{100 * flips_power(count.effect, 1, count.seeds):.1f}",
         "seen by the sign-flip test": _percent(count),
     }
 
