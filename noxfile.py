@@ -28,12 +28,13 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def nightly(session: nox.Session) -> None:
-    """Hold the algebra against 20,000 nets that run, drawn anew each time (about half an hour)."""
+    """Hold the algebra against 20,000 nets, and statistics against simulations (half an hour)."""
     install(session, ".[tests]")
     session.run(
         *("python", "-m", "pytest", "--numprocesses", "auto"),
         *("tests/test_algebra.py", "tests/test_cost.py", "tests/test_memory.py"),
         *("tests/test_reach.py", "tests/test_behaviour.py", "tests/test_verify.py"),
+        *("tests/test_statistics.py", "tests/test_power.py", "tests/test_calibration.py"),
         *session.posargs,
         env={"HYPOTHESIS_PROFILE": "nightly"},
     )
@@ -87,6 +88,22 @@ def other_tools(session: nox.Session) -> None:
     install(session, ".[tests]")
     session.install("--constraint", "constraints.txt", "pytest-torch", "torchtest2", "torch-audit")
     session.run("python", "-m", "tests.other_tools")
+    session.run("ablations", "report", "reports")
+
+
+@nox.session
+def oracles(session: nox.Session) -> None:
+    """Hold the statistics against those of statsmodels."""
+    install(session, ".[tests]")
+    session.install("--constraint", "constraints.txt", "statsmodels")
+    session.run("python", "-m", "pytest", "tests/test_oracles.py", *session.posargs)
+
+
+@nox.session
+def calibration(session: nox.Session) -> None:
+    """Simulate how often the statistics err, and write the record and its report (10 minutes)."""
+    install(session, ".[tests]")
+    session.run("python", "-m", "tests.calibration")
     session.run("ablations", "report", "reports")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ablations.architecture import architecture_files, tutorial_files
+from ablations.calibration import calibration_files
 from ablations.conformance import conformance_files, read_conformance
 from ablations.costs import cost_files, counter_files
 from ablations.endurance import endurance_files, read_endurance, read_scale, scale_files
@@ -12,6 +13,7 @@ from ablations.exports import read_export
 from ablations.files import replace_file
 from ablations.kills import kill_files, read_kills, read_others
 from ablations.performance import gpu_not_measured, performance_files, read_measurements
+from ablations.promises import read_calibration
 from ablations.report import render
 from ablations.results import Results
 
@@ -29,6 +31,8 @@ def committed_files(folder: Path) -> dict[str, bytes]:
         files |= endurance_files(read_endurance(records / "endurance.json"))
     if (records / "scale.json").exists():
         files |= scale_files(read_scale(records / "scale.json"))
+    if (records / "calibration.json").exists():
+        files |= calibration_files(read_calibration(records / "calibration.json"))
     files |= _sweeps_and_speed(folder)
     gpu = _sweeps_and_speed(folder / "gpu") or gpu_not_measured()
     return files | {f"gpu/{name}": content for name, content in gpu.items()}

@@ -88,6 +88,9 @@ MAP = {
     "ablations.shapes": set(),
     "ablations.metrics": set(),
     "ablations.statistics": set(),
+    "ablations.contrasts": {"ablations.statistics"},
+    "ablations.effects": {"ablations.statistics", "ablations.contrasts"},
+    "ablations.power": {"unet.refusal", "ablations.statistics"},
     "ablations.files": {"unet.refusal"},
     "ablations.tables": {"unet.refusal"},
     "ablations.cell": {"unet.refusal", "unet.spec", "unet.algebra", "ablations.shapes"},
@@ -172,11 +175,14 @@ MAP = {
     "ablations.performance": {
         "unet.refusal", "ablations.files", "ablations.cell", "ablations.tables",
     },
+    "ablations.promises": {"ablations.cell", "ablations.files", "ablations.statistics"},
+    "ablations.calibration": {
+        "ablations.statistics", "ablations.power", "ablations.promises", "ablations.tables",
+    },
     "ablations.committed": {
         "ablations.files", "ablations.endurance", "ablations.kills", "ablations.conformance",
-        "ablations.exports",
-        "ablations.results", "ablations.performance",
-        "ablations.report", "ablations.architecture", "ablations.costs",
+        "ablations.exports", "ablations.results", "ablations.performance", "ablations.promises",
+        "ablations.calibration", "ablations.report", "ablations.architecture", "ablations.costs",
     },
     "ablations.bench": {
         "unet.refusal", "ablations.files", "ablations.hardware", "ablations.performance",

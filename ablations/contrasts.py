@@ -1,0 +1,127 @@
+"""From scores of a factorial design to contrasts, one number a seed, in families."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, permutations
+from typing import Final, Literal, final
+
+import numpy as np
+
+from ablations.statistics import Array
+
+Kind = Literal["main effect", "simple effect", "interaction"]
+
+BETWEEN: Final[Mapping[Kind, str]] = {
+    "main effect": "",
+    "simple effect": " at ",
+    "interaction": " x ",
+}
+"""What stands between the factors in a contrast's label."""
+
+DECIMALS: Final = 12
+"""Of a contrast: what is equal but for the rounding of its sums is equal."""
+
+
+@final
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Contrast:
+    """One question to the seeds: two levels of a factor, alone or with those of another.
+
+    `levels` has those of each of `factors`: the reference and the other, or the single one at
+    which a simple effect is looked at. `by_seed` is (seeds,), nan where a needed score is missing.
+    """
+
+    kind: Kind
+    factors: tuple[str, ...]
+    levels: tuple[tuple[str, ...], ...]
+    by_seed: Array
+
+    @property
+    def label(self) -> str:
+        """Such as `padding: zeros - valid at skip: none`."""
+        parts = zip(self.factors, self.levels, strict=True)
+        return BETWEEN[self.kind].join(f"{f}: {' - '.join(pair[::-1])}" for f, pair in parts)
+
+    @property
+    def family(self) -> tuple[Kind, tuple[str, ...]]:
+        """What it is judged together with: a kind of contrast of the same factors.
+
+        "Does padding matter?" is one question with one chance of 5 % to err, and a factor that a
+        plan also varies does not make it harder to answer. A plan with several families may err
+        in each.
+        """
+        return self.kind, self.factors
+
+
+def contrasts(scores: Array, axes: Mapping[str, Sequence[str]]) -> list[Contrast]:
+    """Every main effect, simple effect and two-way interaction, averaged over the other factors.
+
+    `scores` is (seeds, levels of the first axis, of the second, ...), nan where a run failed or
+    diverged: a contrast that needs the run does without the seed. `axes` names levels; an axis of
+    one level asks nothing.
+    """
+    assert scores.shape[1:] == tuple(map(len, axes.values()))
+    factors = [axis for axis, levels in axes.items() if len(levels) > 1]
+    return [
+        *(each for factor in factors for each in _main(scores, axes, factor)),
+        *(each for pair in permutations(factors, 2) for each in _simple(scores, axes, pair)),
+        *(each for pair in combinations(factors, 2) for each in _interactions(scores, axes, pair)),
+    ]
+
+
+def _main(scores: Array, axes: Mapping[str, Sequence[str]], factor: str) -> Iterator[Contrast]:
+    means = _means(scores, axes, (factor,))
+    for (i, low), (j, high) in combinations(enumerate(axes[factor]), 2):
+        yield Contrast(
+            kind="main effect",
+            factors=(factor,),
+            levels=((low, high),),
+            by_seed=_rounded(means[:, j] - means[:, i]),
+        )
+
+
+def _simple(
+    scores: Array, axes: Mapping[str, Sequence[str]], factors: tuple[str, str]
+) -> Iterator[Contrast]:
+    """Of the first factor, at each level of the second."""
+    means = _means(scores, axes, factors)
+    for k, at in enumerate(axes[factors[1]]):
+        for (i, low), (j, high) in combinations(enumerate(axes[factors[0]]), 2):
+            yield Contrast(
+                kind="simple effect",
+                factors=factors,
+                levels=((low, high), (at,)),
+                by_seed=_rounded(means[:, j, k] - means[:, i, k]),
+            )
+
+
+def _interactions(
+    scores: Array, axes: Mapping[str, Sequence[str]], factors: tuple[str, str]
+) -> Iterator[Contrast]:
+    """How far the effect of one pair of levels depends on a pair of the other factor's."""
+    means = _means(scores, axes, factors)
+    one, other = (list(combinations(enumerate(axes[factor]), 2)) for factor in factors)
+    for (i, low), (j, high) in one:
+        for (k, first), (m, second) in other:
+            effect = means[:, j] - means[:, i]
+            yield Contrast(
+                kind="interaction",
+                factors=factors,
+                levels=((low, high), (first, second)),
+                by_seed=_rounded(effect[:, m] - effect[:, k]),
+            )
+
+
+def _means(scores: Array, axes: Mapping[str, Sequence[str]], kept: tuple[str, ...]) -> Array:
+    """(seeds, levels of each kept factor in this order), averaged over all other axes."""
+    places = [1 + list(axes).index(factor) for factor in kept]
+    others = tuple(set(range(1, scores.ndim)) - set(places))
+    front = np.moveaxis(scores, places, range(1, 1 + len(kept)))
+    return front.mean(axis=tuple(range(1 + len(kept), scores.ndim))) if others else front
+
+
+def _rounded(values: Array) -> Array:
+    rounded: Array = np.round(values, DECIMALS)
+    return rounded

@@ -1,0 +1,1 @@
+"""Experiments whose truth is known, judged by our statistics and by those that we warn of."""
