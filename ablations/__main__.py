@@ -27,9 +27,9 @@ from ablations.files import replace_file
 from ablations.hardware import usual_workers
 from ablations.merge import merge
 from ablations.performance import BENCHMARKS, performance_files, read_measurements
-from ablations.plan import load_plan, shipped_plans
+from ablations.plan_file import load_plan, shipped_plans
 from ablations.processes import Workers
-from ablations.progress import Watcher, in_words, lines_of, summary_of
+from ablations.progress import Tried, Watcher, in_words, lines_of, summary_of
 from ablations.report import write_report
 from ablations.results import Results
 from ablations.selection import Selection, Shard, read_only
@@ -190,13 +190,17 @@ def engine_of(
 
 @app.command()
 def status(folder: Folder, as_json: Json = False) -> None:
-    """Say how much of a sweep is stored."""
+    """Say how much of a sweep is stored, and what went wrong so far."""
     with Store.open(folder / STORE) as store:
         now = tally(store)
+        tried = Tried.of(store.attempts())
     if as_json:
-        print(json.dumps({"plan": now.plan.name, "cells": now.cells, "stored": now.stored}))
+        counted = {"cells": now.cells, "stored": now.stored, "given_up": now.given_up}
+        print(json.dumps({"plan": now.plan.name, **counted, "attempts": tried.outcomes}))
     else:
-        say(f"{now.plan.name}: {now.stored} of {now.cells} cells are stored")
+        say(f"{now.plan.name}: {now.stored} of {now.cells} cells are stored", *tried.lines())
+        if now.given_up:
+            say(f"given up: {now.given_up}; `run --retry` tries them again")
 
 
 @app.command()

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Final, final
 
 from ablations.files import replace_file
 from ablations.plan import Plan
 from ablations.records import Record
-from ablations.store import Store
+from ablations.store import AT_ONCE, Store
 from unet.refusal import Refusal, printable
 
 
@@ -157,12 +158,16 @@ def mend(path: Path) -> Findings:
 
 def _write_anew(path: Path, plan: Plan) -> None:
     """Put what can be read of a damaged file into a new one, and that in its place."""
-    with _reading(path) as connection:
-        sound = [row for row in _rows(connection, Findings()) if not _complaint(row)]
     fresh = path.with_name("rescued.db")
     fresh.unlink(missing_ok=True)
-    with Store.create(fresh, plan) as store:
-        store.add_all([Record.read(_told(row.body), row.name) for row in sound])
+    with Store.create(fresh, plan) as store, _reading(path) as connection:
+        rows = (row for row in _rows(connection, Findings()) if not _complaint(row))
+        sound = (Record.read(_told(row.body), row.name) for row in rows)
+        while some := list(islice(sound, AT_ONCE)):
+            store.add_all(some)
+        # A history that cannot be read to its end says nothing about the records.
+        with suppress(Refusal), Store.open(path) as damaged:
+            store.add_history(damaged.attempts())
     for suffix in ("", "-wal", "-shm"):
         part = path.with_name(path.name + suffix)
         if part.exists():

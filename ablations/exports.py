@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from ablations.files import replacing
-from ablations.plan import Plan, read_plan
+from ablations.plan import Plan
+from ablations.plan_file import read_plan
 from ablations.records import Record
 from ablations.results import Results
 from ablations.store import Store

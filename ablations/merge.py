@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, final
+from typing import final
 
+from ablations.plan import differences
 from ablations.records import Record
-from ablations.store import Store, differences
+from ablations.store import AT_ONCE, Store
 from unet.refusal import Refusal
-
-AT_ONCE: Final = 1000
-"""Records a transaction: each waits for the disk."""
 
 
 @final

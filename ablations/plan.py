@@ -1,44 +1,18 @@
-"""From a plan file to cells: which nets are trained, on what, for how long, how often."""
+"""A plan: every combination of axis values with every seed, cell by cell as it is asked for."""
 
 from __future__ import annotations
 
 import itertools
 import math
-import re
-import tomllib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from importlib import resources
-from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, final
+from typing import Final, final
 
-from pydantic import BaseModel, Field, ValidationError
-from pydantic_core import ErrorDetails
-
-from ablations.cell import STRICT, Cell, TaskSettings, Training
+from ablations.cell import Cell, TaskSettings, Training
 from ablations.shapes import TASKS
-from unet.algebra import size_law
-from unet.refusal import Refusal, shown
 from unet.spec import PAPER, SPEC_FIELDS, UNetSpec, spec_with
-
-LONGEST: Final = 20_000
-"""Characters of a plan file: more than any needs. Python's TOML takes seconds for as many dots."""
-
-
-class PlanFile(BaseModel):
-    """The literal content of a plan file, before its values are put together."""
-
-    model_config = STRICT
-
-    question: str = Field(pattern=r"^[^\r\n|<>]+$", max_length=1000)
-    seeds: int = Field(ge=1, le=1_000_000)
-    axes: dict[str, Any]
-    spec: dict[str, Any] = Field(default_factory=dict)
-    task: dict[str, Any]
-    training: dict[str, Any]
-
 
 AXES: Final[tuple[str, ...]] = (
     *(name for name in SPEC_FIELDS if name not in ("in_channels", "num_classes")),
@@ -47,10 +21,6 @@ AXES: Final[tuple[str, ...]] = (
 )
 """What a plan may vary. Channels follow from the task; and the task, the batch and the test
 images are no axes, since variants are compared on the same images in the same order."""
-
-MOST_VARIANTS: Final = 1_000_000
-MOST_CELLS: Final = 100_000_000
-"""A plan with more of them is a slip of the pen, or would take days to count."""
 
 Only = Mapping[str, Collection[str]]
 """A part of a grid: for some axes, the values to keep, as text."""
@@ -97,7 +67,7 @@ class Plan:
 
         The other axes have their first value, or the first that is to be kept.
         """
-        others = [axis for axis in self.axes if _group_and_name(axis)[0] != group]
+        others = [axis for axis in self.axes if group_and_name(axis)[0] != group]
         firsts = next(self.variants(only))
         fixed = {a: {str(v)} for a, v in zip(self.axes, firsts, strict=True) if a in others}
         return self.variants({**only, **fixed})
@@ -123,7 +93,7 @@ class Plan:
 
     def _with_axes(self, group: str, values: Sequence[object]) -> dict[str, object]:
         """The settings of a group, those that its axes vary among them."""
-        names = (_group_and_name(axis)[1] for axis in self._axes_of(group))
+        names = (group_and_name(axis)[1] for axis in self._axes_of(group))
         return {**self.settings[group], **dict(zip(names, values, strict=True))}
 
     def place(self, cell: Cell) -> int | None:
@@ -150,7 +120,7 @@ class Plan:
     @cached_property
     def _axes_by_group(self) -> dict[str, tuple[str, ...]]:
         return {
-            group: tuple(axis for axis in self.axes if _group_and_name(axis)[0] == group)
+            group: tuple(axis for axis in self.axes if group_and_name(axis)[0] == group)
             for group in self.settings
         }
 
@@ -184,216 +154,27 @@ class Plan:
         return lru_cache(_KEPT, typed=True)(build)
 
 
-def shipped_plans() -> dict[str, Path]:
-    """The plans that come with the package, by name."""
-    folder = Path(str(resources.files("ablations"))) / "plans"
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
-
-
-def load_plan(name: str) -> Plan:
-    """A shipped plan by its name, or any plan by the path of its file.
-
-    Raises `Refusal`, with the file and the line, for anything that is not a plan.
-    """
-    shipped = shipped_plans()
-    path = shipped.get(name, Path(name))
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            source = file.read(LONGEST + 1)  # whatever the file is, as /dev/zero
-    except (OSError, ValueError) as problem:
-        reason = problem.strerror if isinstance(problem, OSError) else "not UTF-8 text"
-        raise Refusal(
-            f"plan {shown(name)}: {reason}; give a .toml file or one of {', '.join(shipped)}"
-        ) from None
-    return read_plan(source, name=path.stem, file=str(path))
-
-
-def read_plan(source: str, *, name: str, file: str) -> Plan:
-    """The plan that `source` (TOML) describes; `file` is what errors call it."""
-    lines = _Lines(source, file)
-    if len(source) > LONGEST:
-        raise Refusal(f"{file}: longer than the {LONGEST} characters of any plan")
-    try:
-        content = PlanFile.model_validate(tomllib.loads(source))
-    except ValidationError as problem:
-        raise lines.complaint(problem, PlanFile, ()) from None
-    except (ValueError, RecursionError) as problem:
-        raise Refusal(f"{file}: not TOML: {problem}") from None
-    if not re.fullmatch(r"\w[\w.-]{0,99}", name):
-        raise Refusal(
-            f"{file}: plan name {shown(name)}: use letters, digits, '_', '-' and '.' only"
-        )
-    for fixed in ("in_channels", "num_classes"):
-        if fixed in content.spec:
-            raise lines.refusal(("spec", fixed), f"{fixed} follows from the task: leave it out")
-    settings = {"spec": content.spec, "task": content.task, "training": content.training}
-    plan = Plan(
-        name=name,
-        question=content.question,
-        seeds=content.seeds,
-        axes=dict(_read_axes(content.axes, settings, lines)),
-        settings=settings,
-        source=source,
-    )
-    _require_countable(plan, lines)
-    # A spec is possible or not whatever its training, and the other way round.
-    for group in ("spec", "training"):
-        for values in plan.variants_of(group):
-            _require_possible(plan, values, lines)
-    return replace(plan, axes=dict(_as_cells_have_them(plan)))
-
-
-def _require_countable(plan: Plan, lines: _Lines) -> None:
-    for count, most, thing in (
-        (plan.variant_count, MOST_VARIANTS, "variants"),
-        (plan.variant_count * plan.seeds, MOST_CELLS, "cells"),
-    ):
-        if count > most:
-            raise lines.refusal(
-                ("axes",),
-                f"{count} {thing} are more than the {most} that a plan may have: split it",
-            )
-
-
-def _as_cells_have_them(plan: Plan) -> Iterator[tuple[str, tuple[object, ...]]]:
-    """Each axis with its values as they are in cells: TOML's 0 is a learning rate's 0.0."""
-    firsts = next(plan.variants())
-    for place, (axis, values) in enumerate(plan.axes.items()):
-        rows = ((*firsts[:place], value, *firsts[place + 1 :]) for value in values)
-        yield axis, tuple(plan.cell(row, seed=0).value(axis) for row in rows)
-
-
-def _read_axes(
-    content: Mapping[str, Any], settings: Mapping[str, Mapping[str, object]], lines: _Lines
-) -> Iterator[tuple[str, tuple[object, ...]]]:
-    """Each axis with its values, once they are known to be distinct and nowhere else fixed."""
-    pairs = list(_flattened(content))
-    flat = dict(pairs)
-    if len(flat) < len(pairs):
-        raise lines.refusal(("axes",), f"one axis is given twice: {', '.join(p[0] for p in pairs)}")
-    if not flat:
-        raise lines.refusal(("axes",), f"no axis: give at least one of {', '.join(AXES)}")
-    for axis, values in flat.items():
-        group, name = _group_and_name(axis)
-        path = ("axes", *axis.split("."))
-        if axis not in AXES:
-            raise lines.refusal(
-                path, f"unknown axis {shown(axis)}; legal axes are {', '.join(AXES)}"
-            )
-        if not isinstance(values, list) or not values or not all(map(_is_plain, values)):
-            raise lines.refusal(path, f"axis {axis} = {shown(values)} is not a list of values")
-        if any(values.index(value) != place for place, value in enumerate(values)):
-            raise lines.refusal(path, f"axis {axis} = {shown(values)} names a value twice")
-        if name in settings[group]:
-            raise lines.refusal(path, f"{axis} is an axis, but [{group}] fixes {name} as well")
-        yield axis, tuple(tuple(value) if isinstance(value, list) else value for value in values)
-
-
-def _is_plain(value: object) -> bool:
-    """Whether it can be a field of a spec: one thing, or a list of such."""
-    inner = value if isinstance(value, list) else [value]
-    return all(
-        isinstance(each, str | float) or (isinstance(each, int) and abs(each) < 2**63)
-        for each in inner
-    )
-
-
-def _group_and_name(axis: str) -> tuple[str, str]:
+def group_and_name(axis: str) -> tuple[str, str]:
     """`training.steps` is in the table [training]; a bare name is in [spec]."""
     group, _, name = axis.rpartition(".")
     return group or "spec", name
 
 
-def _flattened(content: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for name, value in content.items():
-        if isinstance(value, dict):
-            yield from ((f"{name}.{inner}", deep) for inner, deep in value.items())
-        else:
-            yield name, value
+def differences(old: Plan, new: Plan) -> Iterator[str]:
+    """What is not the same in two plans, thing by thing."""
+    if old.seeds != new.seeds:
+        yield f"seeds {old.seeds} -> {new.seeds}"
+    for axis in {**old.axes, **new.axes}:
+        before, after = old.axes.get(axis), new.axes.get(axis)
+        if before != after:
+            yield f"axis {axis} {_listed(before)} -> {_listed(after)}"
+    for group in new.settings:
+        before_all, after_all = old.settings[group], new.settings[group]
+        for name in {**before_all, **after_all}:
+            before_one, after_one = before_all.get(name), after_all.get(name)
+            if before_one != after_one:
+                yield f"{group}.{name} {before_one} -> {after_one}"
 
 
-def _require_possible(plan: Plan, values: tuple[object, ...], lines: _Lines) -> None:
-    """Refuse a variant that cannot be built, fed or scored, on the line that is to blame."""
-
-    def path_of(group: str, name: str) -> tuple[str, ...]:
-        axis = name if group == "spec" else f"{group}.{name}"
-        return ("axes", *axis.split(".")) if axis in plan.axes else (group, name)
-
-    variant = ", ".join(
-        f"{axis} {value if isinstance(value, str) else shown(value)}"
-        for axis, value in zip(plan.axes, values, strict=True)
-    )
-    try:
-        cell = plan.cell(values, seed=0)
-    except ValidationError as problem:
-        model, group = (
-            (Training, "training") if problem.title == "Training" else (TaskSettings, "task")
-        )
-        path = path_of(group, str(_first_error(problem)["loc"][0]))
-        raise lines.complaint(problem, model, path) from None
-    except Refusal as problem:
-        raise lines.refusal(path_of("spec", problem.field), str(problem)) from None
-    law, task = size_law(cell.spec), cell.task
-    if not law.is_legal(task.size):
-        raise lines.refusal(
-            path_of("task", "size"),
-            f"size {task.size} is not legal for {variant}: {law.nearest_in_words(task.size)}",
-        )
-    output = law.output(task.size)
-    if task.scored > output or (output - task.scored) % 2:
-        raise lines.refusal(
-            path_of("task", "scored"),
-            f"scored {task.scored} cannot be centred in the output of {variant}: "
-            f"give {output} or less by an even number",
-        )
-
-
-@final
-@dataclass(frozen=True)
-class _Lines:
-    """The lines of a plan file, to say where a mistake stands."""
-
-    source: str
-    file: str
-
-    def refusal(self, path: Sequence[str], message: str) -> Refusal:
-        return Refusal(f"{self.file}:{self.number(path)}: {message}")
-
-    def complaint(
-        self, problem: ValidationError, model: type[BaseModel], path: tuple[str, ...]
-    ) -> Refusal:
-        """One of pydantic's complaints in one line, with the legal keys where a key is wrong."""
-        error = _first_error(problem)
-        path = path or tuple(str(part) for part in error["loc"])
-        name, keys = ".".join(path), ", ".join(model.model_fields)
-        if error["type"] == "extra_forbidden":
-            return self.refusal(path, f"unknown key {shown(name)}; legal keys are {keys}")
-        if error["type"] == "missing":
-            return self.refusal(path, f"{name!r} is missing; the keys are {keys}")
-        said = error["msg"].removeprefix("Value error, ")
-        return self.refusal(path, f"{name} = {shown(error['input'])}: {said[0].lower()}{said[1:]}")
-
-    def number(self, path: Sequence[str]) -> int:
-        """The line of the key `path`, or else of the table that it belongs in, or else 1."""
-        best, most_shared = 1, 0
-        table: tuple[str, ...] = ()
-        for number, text in enumerate(self.source.splitlines(), start=1):
-            if header := re.match(r"\s*\[([^\[\]]+)\]", text):
-                table = keys = _keys(header[1])
-            elif assignment := re.match(r"""\s*([\w."'-]+)\s*=""", text):
-                keys = (*table, *_keys(assignment[1]))
-            else:
-                continue
-            shared = min(len(keys), len(path))
-            if shared > most_shared and keys[:shared] == tuple(path[:shared]):
-                best, most_shared = number, shared
-        return best
-
-
-def _first_error(problem: ValidationError) -> ErrorDetails:
-    """The error to tell: a mistyped key is both unknown and missing, and unknown says more."""
-    return min(problem.errors(), key=lambda error: error["type"] != "extra_forbidden")
-
-
-def _keys(text: str) -> tuple[str, ...]:
-    return tuple(part.strip().strip("\"'") for part in text.split("."))
+def _listed(values: tuple[object, ...] | None) -> str:
+    return "none" if values is None else ", ".join(map(str, values))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, final
+from typing import Final, Self, final
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -14,9 +15,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ablations.engines import Crashed, Outcome
 from ablations.plan import Plan
 from ablations.records import Record
-from ablations.store import MOST_ATTEMPTS
+from ablations.store import MOST_ATTEMPTS, OUTCOMES, Attempt
 from ablations.sweep import Ended, Tally
 from unet.refusal import printable
+
+RUNNING: Final = "running"
+"""What an attempt is while it has no outcome."""
 
 MOST_LINES: Final = 1000
 """About so many lines a long sweep leaves in a log; what goes wrong is always told."""
@@ -73,6 +77,33 @@ def describe(outcome: Outcome, plan: Plan) -> str:
     if isinstance(outcome, Crashed):
         return f"{variant} seed {cell.seed}: crashed, {outcome.reason}"
     return f"{variant} seed {cell.seed}: {outcome.outcome} in {outcome.train_seconds:.1f} s"
+
+
+@final
+@dataclass(frozen=True)
+class Tried:
+    """How often attempts ended how, and why the last one failed."""
+
+    outcomes: dict[str, int]
+    reason: str
+
+    @classmethod
+    def of(cls, attempts: Iterable[Attempt]) -> Self:
+        """Of a history, oldest first."""
+        outcomes, reason = Counter[str](), ""
+        for attempt in attempts:
+            outcomes[attempt.outcome or RUNNING] += 1
+            reason = attempt.reason or reason
+        return cls(dict(outcomes), reason)
+
+    def lines(self) -> Iterator[str]:
+        """For people: nothing but what is not over and well."""
+        for outcome, meaning in {RUNNING: "not ended yet", **OUTCOMES}.items():
+            count = self.outcomes.get(outcome, 0)
+            if count and outcome != "done":
+                yield f"{count} attempt{'s' * (count > 1)} {outcome}: {meaning}"
+        if self.reason:
+            yield f"the last failure: {self.reason}"
 
 
 def in_words(seconds: float) -> str:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Final, Self, final
 
 from ablations.files import require_one_host
-from ablations.plan import Plan, read_plan
+from ablations.plan import Plan, differences
+from ablations.plan_file import read_plan
 from ablations.records import Record
 from unet.refusal import Refusal
 
@@ -34,6 +35,10 @@ CREATE UNIQUE INDEX running ON attempts (key) WHERE outcome IS NULL;
 
 MOST_ATTEMPTS: Final = 3
 """Failures after which a cell is given up until somebody asks for it again."""
+
+
+AT_ONCE: Final = 1000
+"""Records that are kept in one transaction, where there are many: each waits for the disk."""
 
 
 @final
@@ -305,26 +310,6 @@ def _another_plan(path: Path, stored: Plan, given: Plan) -> Refusal:
         f"{'; '.join(differences(stored, given))}; add --extend to go on with it, or choose "
         "another --out"
     )
-
-
-def differences(old: Plan, new: Plan) -> Iterator[str]:
-    """What is not the same in two plans, thing by thing."""
-    if old.seeds != new.seeds:
-        yield f"seeds {old.seeds} -> {new.seeds}"
-    for axis in {**old.axes, **new.axes}:
-        before, after = old.axes.get(axis), new.axes.get(axis)
-        if before != after:
-            yield f"axis {axis} {_listed(before)} -> {_listed(after)}"
-    for group in new.settings:
-        before_all, after_all = old.settings[group], new.settings[group]
-        for name in {**before_all, **after_all}:
-            before_one, after_one = before_all.get(name), after_all.get(name)
-            if before_one != after_one:
-                yield f"{group}.{name} {before_one} -> {after_one}"
-
-
-def _listed(values: tuple[object, ...] | None) -> str:
-    return "none" if values is None else ", ".join(map(str, values))
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, Phase, settings
 
 from ablations.cell import Cell
 from ablations.hardware import find_hardware
-from ablations.plan import Plan, read_plan
+from ablations.plan import Plan
+from ablations.plan_file import read_plan
 from ablations.records import Record
 from ablations.train import Trainer
 

@@ -9,7 +9,7 @@ import torch
 
 from ablations.cell import Cell
 from ablations.hardware import find_hardware
-from ablations.plan import load_plan
+from ablations.plan_file import load_plan
 from ablations.results import scores
 from ablations.shapes import TASKS
 from ablations.train import Trainer

@@ -18,11 +18,12 @@ from typer.testing import CliRunner
 import ablations.__main__ as ablations_command
 import unet.__main__ as unet_command
 from ablations.engines import Crashed
+from ablations.leases import Leases
 from ablations.plan import Plan
 from ablations.progress import Watcher
 from ablations.records import Record
 from ablations.store import Store
-from ablations.sweep import STORE, Tally
+from ablations.sweep import STORE, Tally, missing_cells
 from tests.conftest import ROOT, TINY
 from tests.runners import HasNoRoom
 from tests.test_algebra import FIGURE_1
@@ -188,11 +189,20 @@ def invoke(*words: str) -> str:
     return found.stdout
 
 
-def test_status_counts(swept: Path) -> None:
-    """For people and for machines."""
-    assert invoke("status", str(swept)) == "tiny: 3 of 4 cells are stored\n"
+def test_status_counts(swept: Path, tiny: Plan) -> None:
+    """The cells that are stored of those planned, and what went wrong."""
+    assert "3 of 4 cells are stored" in invoke("status", str(swept))
+    with Store.create(swept / STORE, tiny) as store:
+        for _ in range(3):
+            with Leases(store) as leases:
+                (key,) = leases.claim([cell.key for cell in missing_cells(store)])
+                leases.fail(key, "no luck")
+    told = invoke("status", str(swept))
+    assert "3 attempts failed: crashed, or took too long" in told
+    assert "the last failure: no luck" in told
+    assert "given up: 1; `run --retry` tries them again" in told
     assert json.loads(invoke("status", str(swept), "--json")) == {
-        "plan": "tiny", "cells": 4, "stored": 3,
+        "plan": "tiny", "cells": 4, "stored": 3, "given_up": 1, "attempts": {"failed": 3},
     }  # fmt: skip
 
 

@@ -20,7 +20,8 @@ from ablations.conformance import conformance_files, read_conformance
 from ablations.engines import Crashed, in_one_line
 from ablations.kills import kill_files, read_kills, read_others
 from ablations.performance import Comparison, Measurements, performance_files
-from ablations.plan import Plan, read_plan
+from ablations.plan import Plan
+from ablations.plan_file import read_plan
 from ablations.progress import Watcher, lines_of
 from ablations.records import Record
 from ablations.report import render

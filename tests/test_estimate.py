@@ -9,7 +9,8 @@ import pytest
 from ablations.cell import Cell
 from ablations.estimate import Work, estimate
 from ablations.hardware import Hardware
-from ablations.plan import Plan, load_plan, read_plan
+from ablations.plan import Plan
+from ablations.plan_file import load_plan, read_plan
 from ablations.processes import Workers
 from ablations.records import Record
 from tests.conftest import TINY

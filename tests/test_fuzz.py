@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import ablations.__main__ as command
-from ablations.plan import load_plan
+from ablations.plan_file import load_plan
 from ablations.sweep import STORE
 from tests.conftest import TINY
 from tests.endurance import readers as real_readers

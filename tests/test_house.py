@@ -94,15 +94,19 @@ MAP = {
     "ablations.files": {"unet.refusal"},
     "ablations.tables": {"unet.refusal"},
     "ablations.cell": {"unet.refusal", "unet.spec", "unet.algebra", "ablations.shapes"},
-    "ablations.plan": {
-        "unet.refusal", "unet.spec", "unet.algebra", "ablations.shapes", "ablations.cell",
+    "ablations.plan": {"unet.spec", "ablations.shapes", "ablations.cell"},
+    "ablations.plan_file": {
+        "unet.refusal", "unet.algebra", "ablations.cell", "ablations.plan",
     },
     "ablations.records": {"unet.refusal", "ablations.shapes", "ablations.cell"},
     "ablations.store": {
-        "unet.refusal", "ablations.files", "ablations.plan", "ablations.records",
+        "unet.refusal", "ablations.files", "ablations.plan", "ablations.plan_file",
+        "ablations.records",
     },
     "ablations.leases": {"unet.refusal", "ablations.records", "ablations.store"},
-    "ablations.merge": {"unet.refusal", "ablations.records", "ablations.store"},
+    "ablations.merge": {
+        "unet.refusal", "ablations.plan", "ablations.records", "ablations.store",
+    },
     "ablations.doctor": {
         "unet.refusal", "ablations.files", "ablations.plan", "ablations.records",
         "ablations.store",
@@ -154,7 +158,7 @@ MAP = {
     },
     "ablations.exports": {
         "unet.refusal", "ablations.files", "ablations.tables", "ablations.plan",
-        "ablations.records", "ablations.store", "ablations.results",
+        "ablations.plan_file", "ablations.records", "ablations.store", "ablations.results",
     },
     "ablations.figures": {
         "ablations.shapes", "ablations.records", "ablations.results",
@@ -190,7 +194,7 @@ MAP = {
     "ablations.__main__": {
         "unet.refusal", "ablations.bench", "ablations.files", "ablations.performance",
         "ablations.committed", "ablations.cluster", "ablations.engines", "ablations.hardware",
-        "ablations.plan", "ablations.processes",
+        "ablations.plan_file", "ablations.processes",
         "ablations.progress", "ablations.report", "ablations.results", "ablations.store",
         "ablations.exports", "ablations.merge", "ablations.doctor", "ablations.sweep",
         "ablations.estimate", "ablations.selection",

@@ -16,7 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from ablations import leases as leases_module
 from ablations.leases import LEASE_SECONDS, Leases
-from ablations.plan import Plan, read_plan
+from ablations.plan import Plan
+from ablations.plan_file import read_plan
 from ablations.records import Record
 from ablations.store import MOST_ATTEMPTS, Store
 from tests.conftest import TINY
@@ -160,7 +161,7 @@ def test_a_killed_holder_is_known_to_be_dead(tmp_path: Path, tiny: Plan) -> None
     script = (
         "import sys, time; from pathlib import Path\n"
         "from ablations.leases import Leases\n"
-        "from ablations.plan import read_plan\n"
+        "from ablations.plan_file import read_plan\n"
         "from ablations.store import Store\n"
         "plan = Store.open(Path(sys.argv[1])).plan\n"
         "with Leases(Store.create(Path(sys.argv[1]), plan)) as leases:\n"

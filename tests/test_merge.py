@@ -8,7 +8,8 @@ import pytest
 
 from ablations.leases import Leases
 from ablations.merge import Merged, merge
-from ablations.plan import Plan, read_plan
+from ablations.plan import Plan
+from ablations.plan_file import read_plan
 from ablations.records import Record
 from ablations.selection import Selection, Shard
 from ablations.store import Store

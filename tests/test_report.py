@@ -13,7 +13,8 @@ import pytest
 
 from ablations.architecture import CLAIMED_INPUT, TUTORIAL_CLAIMS, tutorial_rows
 from ablations.figures import colours
-from ablations.plan import Plan, load_plan, read_plan
+from ablations.plan import Plan
+from ablations.plan_file import load_plan, read_plan
 from ablations.records import Record
 from ablations.report import findings, render, write_report
 from ablations.results import MOST_PICTURED, Results, pictured_rows, scores

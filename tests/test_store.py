@@ -15,7 +15,8 @@ import pytest
 
 from ablations.exports import export, read_export
 from ablations.leases import Leases
-from ablations.plan import Plan, read_plan
+from ablations.plan import Plan
+from ablations.plan_file import read_plan
 from ablations.records import Picture, Record
 from ablations.store import Store
 from tests.conftest import TINY

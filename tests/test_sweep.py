@@ -22,7 +22,8 @@ from ablations import hardware, processes
 from ablations import leases as leases_module
 from ablations import store as store_module
 from ablations.engines import Crashed
-from ablations.plan import Plan, read_plan
+from ablations.plan import Plan
+from ablations.plan_file import read_plan
 from ablations.processes import Workers
 from ablations.records import Record
 from ablations.store import Store

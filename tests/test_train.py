@@ -21,7 +21,8 @@ from ablations.learner import (
     segmentation_loss,
     window_logits,
 )
-from ablations.plan import Plan, read_plan
+from ablations.plan import Plan
+from ablations.plan_file import read_plan
 from ablations.records import Record
 from ablations.shapes import TASKS
 from ablations.train import Trainer

@@ -12,7 +12,7 @@ import torch
 
 from ablations.hardware import find_hardware, groups
 from ablations.learner import Stack
-from ablations.plan import load_plan
+from ablations.plan_file import load_plan
 from ablations.results import scores
 from ablations.shapes import TASKS
 from ablations.train import Trainer

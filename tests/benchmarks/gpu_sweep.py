@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from ablations.exports import export
-from ablations.plan import load_plan
+from ablations.plan_file import load_plan
 from ablations.processes import Workers
 from ablations.store import Store
 from ablations.sweep import STORE, Sweep

@@ -12,7 +12,7 @@ import torch
 from ablations.cell import Cell
 from ablations.engines import keep_freed_memory
 from ablations.hardware import find_hardware
-from ablations.plan import load_plan
+from ablations.plan_file import load_plan
 from ablations.results import scores
 from ablations.train import Trainer
 from tests.benchmarks import tutorial

@@ -15,7 +15,7 @@ import torch
 from ablations.engines import keep_freed_memory
 from ablations.hardware import find_hardware, usable_cores
 from ablations.learner import Stack
-from ablations.plan import read_plan
+from ablations.plan_file import read_plan
 from ablations.processes import Workers
 from ablations.store import Store
 from ablations.sweep import STORE, Sweep

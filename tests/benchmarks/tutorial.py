@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ablations.cell import Cell
 from ablations.learner import pair_weights, segmentation_loss
-from ablations.plan import load_plan
+from ablations.plan_file import load_plan
 from ablations.shapes import SPLITS, TASKS, _grey_noise, _random_bits, _whole
 from unet import UNet
 

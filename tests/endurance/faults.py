@@ -111,20 +111,24 @@ def record_cut(folder: Path, quiet: Quiet) -> Seen:
     found = examine(folder / STORE)
     assert list(found.damaged) == [key]
     mend(folder / STORE)
+    trial.look()
     return trial.verdict(quiet), found.damaged[key]
 
 
-def page_garbled(folder: Path, quiet: Quiet) -> Seen:
-    """A page of 4 KiB in the middle of the database is overwritten."""
+def pages_garbled(folder: Path, quiet: Quiet) -> Seen:
+    """Three pages of the database are overwritten."""
     trial = Trial(folder)
     trial.run(HALF)
     path = folder / STORE
+    pages = path.stat().st_size // 4096
     with path.open("r+b") as file:
-        file.seek(path.stat().st_size // 4096 // 2 * 4096)
-        file.write(os.urandom(4096))
+        for quarter in (1, 2, 3):
+            file.seek(pages * quarter // 4 * 4096)
+            file.write(os.urandom(4096))
     found = examine(path)
     assert found.file
     mend(path)
+    trial.look()
     return trial.verdict(quiet), found.file[0]
 
 
@@ -139,6 +143,7 @@ def log_cut(folder: Path, quiet: Quiet) -> Seen:
     trial.ended(driver)
     log = folder / f"{STORE}-wal"
     os.truncate(log, log.stat().st_size // 2)
+    trial.look()
     return trial.verdict(quiet), "nothing: SQLite takes what is whole"
 
 
@@ -165,7 +170,7 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "memory leak": Fault(partial(in_a_worker, what="leak"), f"{SOME}; none is left for the next"),
     "nan": Fault(partial(in_a_worker, what="return_nan"), f"{SOME}, in a record"),
     "record cut": Fault(record_cut, "to 300 characters; then `doctor --mend`", True),
-    "page garbled": Fault(page_garbled, "4 KiB of the database; then `doctor --mend`", True),
+    "pages garbled": Fault(pages_garbled, "three of the database; then `doctor --mend`", True),
     "log cut": Fault(log_cut, "a killed driver's write-ahead log, to its half", True),
     "node unplugged": Fault(unplugged, "one of two of a Ray cluster; later another one joins"),
     "another version": Fault(another_version, "of the program makes the last two thirds"),

@@ -17,7 +17,8 @@ from ablations.doctor import examine, mend
 from ablations.exports import export, read_export
 from ablations.kills import kill_files, read_kills, read_others
 from ablations.performance import performance_files, read_measurements
-from ablations.plan import Plan, load_plan, read_plan, shipped_plans
+from ablations.plan import Plan
+from ablations.plan_file import load_plan, read_plan, shipped_plans
 from ablations.records import Example, Picture, Record
 from ablations.report import conditions
 from ablations.results import Results

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self, final
 
-from ablations.plan import load_plan
+from ablations.plan_file import load_plan
 from ablations.store import Store
 from ablations.sweep import STORE
 from tests.conftest import TINY
