@@ -23,6 +23,7 @@ from ablations.engines import (
     Team,
     in_one_line,
     outcomes,
+    took_too_long,
     trainer,
 )
 from ablations.hardware import GPU_WORKERS, Group, Hardware
@@ -176,7 +177,7 @@ class _Actors:
         for reference, call in list(self._calls.items()):
             if call.group and time.monotonic() > call.deadline:
                 self._ray.kill(self._calls.pop(reference).actor)
-                yield call.group, f"TimeoutError: took more than {self._cluster.seconds:g} s"
+                yield call.group, took_too_long(self._cluster.seconds)
         self._require_somebody()
 
     def _answer(self, reference: object) -> Any:  # noqa: ANN401  # what it was asked

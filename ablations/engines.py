@@ -144,6 +144,11 @@ def in_one_line(problem: BaseException) -> str:
     return shortened(printable(f"{name}: {said}" if said else name))
 
 
+def took_too_long(seconds: float) -> str:
+    """Why a run was stopped."""
+    return f"TimeoutError: took more than {seconds:g} s"
+
+
 def settle() -> None:
     """Make this process work as a worker does: in one thread, with memory kept at hand."""
     keep_freed_memory()

@@ -31,6 +31,7 @@ from ablations.engines import (
     in_one_line,
     outcomes,
     settle,
+    took_too_long,
     trainer,
 )
 from ablations.hardware import Group, Hardware
@@ -109,6 +110,8 @@ class _Processes:
         problem = future.exception()
         if isinstance(problem, ProcessExpired):
             return self._why_it_ended(problem)
+        if isinstance(problem, TimeoutError):
+            return took_too_long(self.workers.seconds)
         return in_one_line(problem) if problem else future.result()
 
     def _why_it_ended(self, problem: ProcessExpired) -> str:
