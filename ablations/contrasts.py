@@ -20,6 +20,9 @@ BETWEEN: Final[Mapping[Kind, str]] = {
 }
 """What stands between the factors in a contrast's label."""
 
+MOST_LEVELS: Final = 8
+"""The levels of a factor with more are compared with its first only, and at no other factor's."""
+
 DECIMALS: Final = 12
 """Of a contrast: what is equal but for the rounding of its sums is equal."""
 
@@ -63,9 +66,9 @@ def contrasts(scores: Array, axes: Mapping[str, Sequence[str]]) -> list[Contrast
     one level asks nothing.
     """
     assert scores.shape[1:] == tuple(map(len, axes.values()))
-    factors = [axis for axis, levels in axes.items() if len(levels) > 1]
+    factors = [axis for axis, levels in axes.items() if 1 < len(levels) <= MOST_LEVELS]
     return [
-        *(each for factor in factors for each in _main(scores, axes, factor)),
+        *(each for axis in axes for each in _main(scores, axes, axis)),
         *(each for pair in permutations(factors, 2) for each in _simple(scores, axes, pair)),
         *(each for pair in combinations(factors, 2) for each in _interactions(scores, axes, pair)),
     ]
@@ -73,7 +76,10 @@ def contrasts(scores: Array, axes: Mapping[str, Sequence[str]]) -> list[Contrast
 
 def _main(scores: Array, axes: Mapping[str, Sequence[str]], factor: str) -> Iterator[Contrast]:
     means = _means(scores, axes, (factor,))
-    for (i, low), (j, high) in combinations(enumerate(axes[factor]), 2):
+    first, *others = enumerate(axes[factor])
+    few = len(others) < MOST_LEVELS
+    pairs = combinations((first, *others), 2) if few else ((first, other) for other in others)
+    for (i, low), (j, high) in pairs:
         yield Contrast(
             kind="main effect",
             factors=(factor,),

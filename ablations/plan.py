@@ -32,11 +32,16 @@ _KEPT: Final = 4096
 @final
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A grid of cells: every combination of the axes' values, each with every seed."""
+    """A grid of cells: every combination of the axes' values, each with every seed.
+
+    A difference of at most `margin` in the headline metric does not matter to who made the plan; 0
+    if every difference does.
+    """
 
     name: str
     question: str
     seeds: int
+    margin: float
     axes: Mapping[str, tuple[object, ...]]
     settings: Mapping[str, Mapping[str, object]]
     source: str = field(repr=False)

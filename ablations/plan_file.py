@@ -33,6 +33,7 @@ class PlanFile(BaseModel):
 
     question: str = Field(pattern=r"^[^\r\n|<>]+$", max_length=1000)
     seeds: int = Field(ge=1, le=1_000_000)
+    margin: float = Field(default=0.0, ge=0, lt=1)
     axes: dict[str, Any]
     spec: dict[str, Any] = Field(default_factory=dict)
     task: dict[str, Any]
@@ -86,6 +87,7 @@ def read_plan(source: str, *, name: str, file: str) -> Plan:
         name=name,
         question=content.question,
         seeds=content.seeds,
+        margin=content.margin,
         axes=dict(_read_axes(content.axes, settings, lines)),
         settings=settings,
         source=source,

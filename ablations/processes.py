@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Generator, Iterable, Iterator
 from concurrent import futures
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -40,6 +40,9 @@ from unet.refusal import Refusal
 
 PARENT_CHECK_SECONDS: Final = 1.0
 
+MOST_BROKEN: Final = 3
+"""Pools in a row all of whose processes die before they begin anything."""
+
 FAILED: Final = 70
 """The exit code of a process that ended with its run."""
 
@@ -67,28 +70,33 @@ class Workers:
     @contextmanager
     def _started(self, alone: bool) -> Iterator[Team]:
         count = 1 if alone else self.count
-        with tempfile.TemporaryDirectory() as last_words, _pool_of(count) as pool:
-            yield _Processes(pool, count, self, Path(last_words))
+        with tempfile.TemporaryDirectory() as last_words, ExitStack() as pools:
+            yield _Processes(self, count, pools, Path(last_words))
 
 
 @final
-@dataclass(frozen=True)
 class _Processes:
     """The team of a pool of processes, which leave in `last_words` why they ended."""
 
-    pool: ProcessPool
-    sharers: int
-    workers: Workers
-    last_words: Path
+    def __init__(self, workers: Workers, sharers: int, pools: ExitStack, last_words: Path) -> None:
+        self.sharers = sharers
+        self._workers = workers
+        self._pools = pools
+        self._last_words = last_words
+        self._pool = pools.enter_context(_pool_of(sharers))
+        self._broken = 0
 
     @cached_property
     def hardware(self) -> Hardware:
         """What a worker finds; to look for it here would take the import of torch."""
-        try:
-            task = self.pool.schedule(_hardware, args=(self.workers.make, self.workers.device))
-            return task.result()
-        except (ProcessExpired, ImportError, OSError) as problem:
-            raise Refusal(f"no worker could be started: {in_one_line(problem)}") from None
+        args = (self._workers.make, self._workers.device)
+        while True:
+            try:
+                return self._pool.schedule(_hardware, args=args).result()
+            except futures.BrokenExecutor:
+                self._begin_anew()
+            except (ProcessExpired, ImportError, OSError) as problem:
+                raise Refusal(f"no worker could be started: {in_one_line(problem)}") from None
 
     def results(self, take: Take) -> Iterator[list[Ended]]:
         """One group ahead for each worker keeps all of them busy and memory bounded."""
@@ -99,28 +107,47 @@ class _Processes:
             if not running:
                 return
             done, _ = futures.wait(running, return_when=futures.FIRST_COMPLETED)
-            yield [(running.pop(future), self._result(future)) for future in done]
+            ended = [(running.pop(future), future) for future in done]
+            broken = [group for group, future in ended if _is_broken(future)]
+            if broken:
+                # Its groups have not been run, and wait for another pool.
+                self._begin_anew()
+                running = {self._begun(group): group for group in (*broken, *running.values())}
+            yield [(g, self._result(future)) for g, future in ended if not _is_broken(future)]
+
+    def _begin_anew(self) -> None:
+        """A new pool: all processes of the old one had died before they began anything."""
+        self._broken += 1
+        if self._broken > MOST_BROKEN:
+            raise Refusal("no worker could be started: all died at once; is there enough memory?")
+        self._pool.stop()  # type: ignore[no-untyped-call]
+        self._pool = self._pools.enter_context(_pool_of(self.sharers))
 
     def _begun(self, group: Group) -> futures.Future[list[Record]]:
-        workers = self.workers
-        args = (workers.make, workers.device, group, self.last_words)
-        return self.pool.schedule(_run, args=args, timeout=workers.seconds)
+        workers = self._workers
+        args = (workers.make, workers.device, group, self._last_words)
+        return self._pool.schedule(_run, args=args, timeout=workers.seconds)
 
     def _result(self, future: futures.Future[list[Record]]) -> list[Record] | str:
+        self._broken = 0
         problem = future.exception()
         if isinstance(problem, ProcessExpired):
             return self._why_it_ended(problem)
         if isinstance(problem, TimeoutError):
-            return took_too_long(self.workers.seconds)
+            return took_too_long(self._workers.seconds)
         return in_one_line(problem) if problem else future.result()
 
     def _why_it_ended(self, problem: ProcessExpired) -> str:
         code = problem.exitcode
         if code == FAILED:
-            return (self.last_words / str(problem.pid)).read_text(encoding="utf-8")
+            return (self._last_words / str(problem.pid)).read_text(encoding="utf-8")
         if code < 0:
             return f"its process was ended by {signal.Signals(-code).name}"
         return f"its process ended with exit code {code}"
+
+
+def _is_broken(future: futures.Future[list[Record]]) -> bool:
+    return isinstance(future.exception(), futures.BrokenExecutor)
 
 
 @contextmanager

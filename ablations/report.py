@@ -5,7 +5,6 @@ A report is a pure function of the plan and its records: the same records give t
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
@@ -17,10 +16,18 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from ablations.figures import side_by_side
 from ablations.files import replace_file
 from ablations.metrics import METRICS
-from ablations.results import HEADLINE, Level, Results
+from ablations.results import HEADLINE, Results
 from ablations.shapes import TASKS, Task
-from ablations.statistics import LEVEL, Interval
+from ablations.statistics import Interval
 from ablations.tables import as_csv, as_markdown, inline
+from ablations.verdicts import (
+    chance,
+    effect_rows,
+    findings,
+    interactions_table,
+    main_effects_caption,
+    main_effects_table,
+)
 from unet.refusal import Refusal
 from unet.spec import CHOICES
 
@@ -34,9 +41,6 @@ UNSTABLE: Final = 0.05
 
 MOST_ROWS: Final = 200
 """Rows of a table on the page: the whole of a larger one is in the CSV."""
-
-MOST_LEVELS: Final = 8
-"""The levels of a factor with more are compared with its first one, and not each with each."""
 
 _TEMPLATES: Final = Environment(
     loader=PackageLoader("ablations"),
@@ -66,6 +70,7 @@ def render(results: Results) -> dict[str, bytes]:
     files = {
         f"{name}_cells.csv": as_csv(results.cells),
         f"{name}_factors.csv": as_csv(factor_rows(results)),
+        f"{name}_effects.csv": as_csv(effect_rows(results)),
     }
     figure = side_by_side(results)
     if figure is not None:
@@ -78,6 +83,9 @@ def render(results: Results) -> dict[str, bytes]:
         limits=list(limits(results)),
         factor_table=_factor_table(results),
         factor_caption=factor_caption(results),
+        main_effects=main_effects_table(results),
+        main_effects_caption=main_effects_caption(results),
+        interactions=interactions_table(results),
         cell_table=_cell_table(results),
         cell_caption=cell_caption(results),
         stability=stability(results),
@@ -85,51 +93,6 @@ def render(results: Results) -> dict[str, bytes]:
         conditions=list(conditions(results)),
     )
     return {f"{name}.md": page.encode(), **files}
-
-
-def findings(results: Results) -> Iterator[str]:
-    """One sentence for each factor that says whether it mattered, and by how much."""
-    if not results.factors:
-        yield "No axis of the plan has two values, so there is nothing to compare."
-        return
-    if len(results.whole_seeds) < 2:
-        yield (
-            f"Nothing yet: {len(results.whole_seeds)} of {results.plan.seeds} seeds have all their "
-            "runs, and a difference needs at least two seeds to be told from chance."
-        )
-        return
-    for factor, levels in results.levels.items():
-        pairs = [_ordered(*pair) for pair in _pairs(levels)]
-        told = [pair for pair in pairs if pair[0].above(pair[1]).excludes_zero()]
-        verdict = "made a difference" if told else "made no difference that these seeds can tell"
-        pairs.sort(key=lambda pair: -pair[0].above(pair[1]).mean)
-        yield f"**{factor}** {verdict}: {'; '.join(_compared(*pair) for pair in pairs)}."
-
-
-def _pairs(levels: list[Level]) -> list[tuple[Level, Level]]:
-    """The levels of a factor that are compared."""
-    if len(levels) > MOST_LEVELS:
-        return [(level, levels[0]) for level in levels[1:]]
-    return list(itertools.combinations(levels, 2))
-
-
-def _ordered(one: Level, other: Level) -> tuple[Level, Level]:
-    """The level with the higher mean first."""
-    return (one, other) if one.above(other).mean >= 0 else (other, one)
-
-
-def _compared(upper: Level, lower: Level) -> str:
-    """`concat` scores 0.097 above `none` (95 % interval ...); or that they cannot be told apart."""
-    difference = upper.above(lower)
-    interval = f"95 % interval {_bounds(difference)}"
-    if not difference.excludes_zero():
-        return f"`{upper.value}` and `{lower.value}` cannot be told apart ({interval})"
-    apart = not upper.scores[HEADLINE].overlaps(lower.scores[HEADLINE])
-    above, own = ("clearly above", "lie apart") if apart else ("above", "overlap")
-    return (
-        f"`{upper.value}` scores {above} `{lower.value}`, by {difference.mean:.3f} "
-        f"({interval}; their own intervals {own})"
-    )
 
 
 def limits(results: Results) -> Iterator[str]:
@@ -140,8 +103,6 @@ def limits(results: Results) -> Iterator[str]:
             "(see Conditions), whose arithmetic or versions may differ; where one level's runs are "
             "from one and another's from another, a difference may come from that."
         )
-    seeds = len(results.whole_seeds)
-    comparisons = sum(len(_pairs(levels)) for levels in results.levels.values())
     steps = _varied_or_fixed(results, "training.steps")
     yield (
         f"How it would be on other images: there is one task, {_task(results).summary}, and "
@@ -151,12 +112,7 @@ def limits(results: Results) -> Iterator[str]:
         f"Which variant is best in the end: every net was trained for {steps} steps. One that "
         "learns more slowly could still catch up."
     )
-    yield (
-        f"Much about chance: {seeds} seeds are few, and the intervals assume that differences "
-        f"scatter normally. {comparisons} comparison{'s' * (comparisons != 1)} of 95 % were made "
-        "without a correction: were all differences really nothing, the chance that at least one "
-        f"looks like something would be up to {1 - LEVEL**comparisons:.0%}."
-    )
+    yield chance(results)
     if "padding" in results.factors:
         yield (
             "What padding does at the border of an image: the scored window lies inside it, where "

@@ -14,11 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ablations.contrasts import Contrast, contrasts
+from ablations.effects import Effect, judged
 from ablations.metrics import METRICS, Counts, macro
 from ablations.plan import Plan
 from ablations.records import Record
 from ablations.shapes import TASKS
-from ablations.statistics import Interval, half_width, mean_interval, paired_difference
+from ablations.statistics import Array, Interval, half_width, mean_interval, paired_difference
 
 HEADLINE: Final = "IoU"
 """The metric that sentences are about."""
@@ -124,6 +126,24 @@ class Results:
         variants = self.planned // self.plan.seeds
         sizes = done.groupby("seed").size()
         return [int(seed) for seed in sizes.index[sizes == variants]]
+
+    @cached_property
+    def scores(self) -> Array:
+        """The headline metric as (seeds, levels of the first axis, of the second, ...).
+
+        nan where a run is missing or diverged.
+        """
+        sizes = [len(values) for values in self.plan.axes.values()]
+        table = np.full((self.plan.seeds, *sizes), np.nan)
+        codes = (self.runs[axis].cat.codes.to_numpy() for axis in self.plan.axes)
+        table[(self.runs["seed"].to_numpy(), *codes)] = self.runs[HEADLINE].to_numpy()
+        return table
+
+    @cached_property
+    def effects(self) -> list[tuple[Contrast, Effect]]:
+        """Every main effect, simple effect and interaction on the headline metric, judged."""
+        axes = {axis: [str(v) for v in values] for axis, values in self.plan.axes.items()}
+        return judged(contrasts(self.scores, axes), self.plan.margin)
 
     @cached_property
     def levels(self) -> dict[str, list[Level]]:

@@ -6,6 +6,8 @@ import os
 import signal
 import time
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
 
 from ablations.cell import Cell
 from ablations.hardware import Hardware, find_hardware
@@ -81,3 +83,20 @@ class HasNoRoom(Trains):
     def run(self, cells: Sequence[Cell]) -> list[Record]:
         """Raise."""
         raise MemoryError(f"no room for {len(cells)}")
+
+
+MARKS: Final = "RUNNERS_MARKS"
+"""The variable that names a folder in which processes that die at their start leave a mark."""
+
+
+def dies_at_first(_parent: int) -> None:
+    """Start a worker that dies at once, four times; later ones live."""
+    marks = Path(os.environ[MARKS])
+    (marks / str(os.getpid())).touch()
+    if len(list(marks.iterdir())) <= 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def dies_always(_parent: int) -> None:
+    """Start a worker that dies at once."""
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -153,7 +153,8 @@ MAP = {
         "ablations.sweep",
     },
     "ablations.results": {
-        "ablations.shapes", "ablations.metrics", "ablations.statistics", "ablations.plan",
+        "ablations.shapes", "ablations.metrics", "ablations.statistics", "ablations.contrasts",
+        "ablations.effects", "ablations.plan",
         "ablations.records",
     },
     "ablations.exports": {
@@ -163,10 +164,14 @@ MAP = {
     "ablations.figures": {
         "ablations.shapes", "ablations.records", "ablations.results",
     },
+    "ablations.verdicts": {
+        "ablations.statistics", "ablations.contrasts", "ablations.effects", "ablations.tables",
+        "ablations.results",
+    },
     "ablations.report": {
         "unet.refusal", "unet.spec", "ablations.shapes", "ablations.metrics",
         "ablations.statistics", "ablations.files", "ablations.tables", "ablations.results",
-        "ablations.figures",
+        "ablations.figures", "ablations.verdicts",
     },
     "ablations.architecture": {"unet.spec", "unet.algebra", "unet.reach", "ablations.tables"},
     "ablations.costs": {

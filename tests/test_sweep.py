@@ -29,7 +29,15 @@ from ablations.records import Record
 from ablations.store import Store
 from ablations.sweep import STORE, Ended, Sweep, brought_to_end, missing_cells, tally
 from tests.conftest import TINY
-from tests.runners import FailsTogether, FailsTwice, Hangs
+from tests.runners import (
+    MARKS,
+    FailsTogether,
+    FailsTwice,
+    Hangs,
+    Trains,
+    dies_always,
+    dies_at_first,
+)
 from unet import Refusal
 
 
@@ -267,3 +275,16 @@ def test_a_cell_is_content_not_identity(tiny: Plan) -> None:
     """Two plans that share cells share keys, so their records are interchangeable."""
     more = dataclasses.replace(tiny, seeds=3)
     assert {c.key for c in tiny.cells()} < {c.key for c in more.cells()}
+
+
+def test_workers_that_die_at_their_start_are_replaced(
+    tmp_path: Path, tiny: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No cell is to blame for it; if they always die, that is told in one line."""
+    monkeypatch.setenv(MARKS, str(tmp_path))
+    monkeypatch.setattr(processes, "_start_worker", dies_at_first)
+    outcomes = list(chain.from_iterable(Workers(2, "cpu", make=Trains).run(tiny.cells())))
+    assert {o.key for o in outcomes if isinstance(o, Record)} == {c.key for c in tiny.cells()}
+    monkeypatch.setattr(processes, "_start_worker", dies_always)
+    with pytest.raises(Refusal, match="no worker could be started: all died at once"):
+        list(Workers(2, "cpu", make=Trains).run(tiny.cells()))

@@ -163,7 +163,7 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "two drivers": Fault(two_drivers, "on one folder at once"),
     "clocks leap": Fault(clocks_leap, "by days, forwards and back, in two drivers at once"),
     "segmentation fault": Fault(partial(in_a_worker, what="segfault"), SOME),
-    "exit": Fault(partial(in_a_worker, what="leave"), SOME),
+    "exit": Fault(partial(in_a_worker, what="leave", limit=5), f"{SOME}; noticed by `--limit`"),
     "exception": Fault(partial(in_a_worker, what="fail"), SOME),
     "hang": Fault(partial(in_a_worker, what="hang", limit=1), SOME),
     "out of memory": Fault(partial(in_a_worker, what="fill_memory"), SOME),
