@@ -59,6 +59,9 @@ WorkerCount = Annotated[
 Device = Annotated[
     Literal["auto", "cpu", "cuda"], typer.Option(help="auto is a GPU if there is one.")
 ]
+Seeds = Annotated[
+    int | None, typer.Option(min=1, help="How many seeds, in place of the plan's own number.")
+]
 OnlyValues = Annotated[
     list[str] | None,
     typer.Option(metavar="AXIS=VALUE,...", help="Only these values of an axis; may be repeated."),
@@ -69,6 +72,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 @app.command()
 def plan(
     name: PlanName,
+    seeds: Seeds = None,
     only: OnlyValues = None,
     estimated: Annotated[
         bool, typer.Option("--estimate", help="Try a few steps, to tell hours and disk.")
@@ -78,7 +82,7 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Show what a plan would run, without running it."""
-    chosen = load_plan(name)
+    chosen = load_plan(name, seeds)
     kept = read_only(only or [], chosen)
     todo = Work.of(chosen, kept)
     axes = {a: [v for v in vs if str(v) in kept.get(a, (str(v),))] for a, vs in chosen.axes.items()}
@@ -111,6 +115,7 @@ def run(
     context: typer.Context,
     name: PlanName,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where records and report go.")],
+    seeds: Seeds = None,
     workers: WorkerCount = None,
     engine: Annotated[
         Literal["local", "ray"], typer.Option(help="ray trains on the machines of a cluster.")
@@ -134,9 +139,10 @@ def run(
 
     Ctrl-C ends it when the runs under way have ended; once more, at once.
     """
-    chosen, console = load_plan(name), Console(stderr=True)
+    chosen, console = load_plan(name, seeds), Console(stderr=True)
     words = ["python", "-m", "ablations", "run", name, "--out", str(out)]
     for option, value, usual in (
+        ("--seeds", seeds, None),
         ("--workers", workers, None),
         ("--engine", engine, "local"),
         ("--address", address, None),

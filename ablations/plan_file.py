@@ -46,8 +46,8 @@ def shipped_plans() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
-def load_plan(name: str) -> Plan:
-    """A shipped plan by its name, or any plan by the path of its file.
+def load_plan(name: str, seeds: int | None = None) -> Plan:
+    """A shipped plan by its name, or any plan by the path of its file; with `seeds`, if given.
 
     Raises `Refusal`, with the file and the line, for anything that is not a plan.
     """
@@ -61,7 +61,13 @@ def load_plan(name: str) -> Plan:
         raise Refusal(
             f"plan {shown(name)}: {reason}; give a .toml file or one of {', '.join(shipped)}"
         ) from None
-    return read_plan(source, name=path.stem, file=str(path))
+    if seeds is not None:
+        # A store keeps the text of its plan, which must be of the plan that is run.
+        source = re.sub(r"(?m)^seeds\b.*", f"seeds = {seeds}", source, count=1)
+    plan = read_plan(source, name=path.stem, file=str(path))
+    if seeds not in (None, plan.seeds):
+        raise Refusal(f"{path}: no line begins with `seeds = `, so --seeds {seeds} changes nothing")
+    return plan
 
 
 def read_plan(source: str, *, name: str, file: str) -> Plan:

@@ -128,6 +128,20 @@ def test_hostile_plans_are_one_line_too(old: str, new: str, message: str) -> Non
         read_plan(TINY.replace(old, new, 1), name="p", file="p.toml")
 
 
+def test_other_seeds_are_another_plan(tmp_path: Path) -> None:
+    """In its text as well, so that a store made for it can be read again."""
+    more = load_plan("quick", seeds=8)
+    assert more.seeds == 8
+    assert read_plan(more.source, name="quick", file="f").identity == more.identity
+    assert more.axes == load_plan("quick").axes
+    odd = tmp_path / "odd.toml"
+    odd.write_text(TINY.replace("seeds = 2", '"seeds" = 2'))
+    with pytest.raises(Refusal, match="--seeds 8 changes nothing"):
+        load_plan(str(odd), seeds=8)
+    with pytest.raises(Refusal, match="less than or equal to 1000000"):
+        load_plan("quick", seeds=10**7)
+
+
 @pytest.mark.parametrize("name", ["../up", "a b", "", ".hidden", "x/y", "a" * 101, "a\n", "a\0"])
 def test_a_plans_name_is_a_file_name(name: str) -> None:
     """Reports are named after it."""
