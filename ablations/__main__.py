@@ -22,6 +22,7 @@ from ablations.committed import rebuild
 from ablations.doctor import examine, mend
 from ablations.engines import RUN_SECONDS, Engine, Make, trainer
 from ablations.estimate import Work, estimate
+from ablations.explain import find, told
 from ablations.exports import FORMATS, export
 from ablations.files import replace_file
 from ablations.hardware import usual_workers
@@ -253,6 +254,22 @@ def merge_stores(
             say(f"conflict: {key} has another result elsewhere; the first one stays")
     if merged.conflicts:
         raise SystemExit(1)
+
+
+@app.command()
+def explain(
+    key: Annotated[str, typer.Argument(help="A run's key, or how it begins.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A sweep's folder, or one of committed reports.")
+    ] = REPORTS,
+    as_json: Json = False,
+) -> None:
+    """Tell what a run was, what it left, and which rows of which tables are made of it."""
+    record, results = find(key, folder)
+    if as_json:
+        print(record.model_dump_json())
+    else:
+        say(*told(record, results))
 
 
 @app.command()

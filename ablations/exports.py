@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO, Final
 
+import pandas as pd
+
 from ablations.files import replacing
 from ablations.plan import Plan
 from ablations.plan_file import read_plan
@@ -26,14 +28,26 @@ def _write_lines(store: Store, file: BinaryIO) -> int:
     return count
 
 
-def _write_csv(store: Store, file: BinaryIO) -> int:
+def _runs(store: Store) -> pd.DataFrame:
+    """One row a run, with its key."""
     runs = Results.of(store.plan, store.records()).runs
+    axes = store.plan.axes
+    codes = zip(*(runs[axis].cat.codes for axis in axes), strict=True)
+    variants = (
+        [values[code] for values, code in zip(axes.values(), each, strict=True)] for each in codes
+    )
+    cells = (store.plan.cell(*each) for each in zip(variants, runs["seed"], strict=True))
+    return runs.assign(key=[cell.key for cell in cells])
+
+
+def _write_csv(store: Store, file: BinaryIO) -> int:
+    runs = _runs(store)
     file.write(as_csv(runs))
     return len(runs)
 
 
 def _write_parquet(store: Store, file: BinaryIO) -> int:
-    runs = Results.of(store.plan, store.records()).runs
+    runs = _runs(store)
     try:
         file.write(runs.to_parquet(index=False))
     except ImportError:

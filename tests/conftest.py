@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,8 +14,7 @@ from ablations.plan import Plan
 from ablations.plan_file import read_plan
 from ablations.records import Record
 from ablations.train import Trainer
-
-ROOT = Path(__file__).parent.parent
+from tests.samples import TINY
 
 # They need packages that only `nox -s bench` installs.
 collect_ignore = ["benchmarks/lightning_way.py", "benchmarks/monai_way.py"]
@@ -34,32 +32,6 @@ settings.register_profile(
     "mutation", max_examples=50, derandomize=True, phases=[Phase.explicit, Phase.generate], **COMMON
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
-
-TINY = """
-question = "Does it run?"
-seeds = 2
-
-[axes]
-skip = ["concat", "none"]
-
-[spec]
-depth = 1
-base_channels = 4
-norm = "batch"
-dropout_levels = 0
-
-[task]
-name = "labels"
-size = 36
-scored = 20
-noise = 0.1
-
-[training]
-steps = 3
-batch = 2
-learning_rate = 0.005
-test_images = 5
-"""
 
 
 @pytest.fixture(scope="session")

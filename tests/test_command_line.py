@@ -24,8 +24,8 @@ from ablations.progress import Watcher
 from ablations.records import Record
 from ablations.store import Store
 from ablations.sweep import STORE, Tally, missing_cells
-from tests.conftest import ROOT, TINY
 from tests.runners import HasNoRoom
+from tests.samples import ROOT, TINY
 from tests.test_algebra import FIGURE_1
 from unet import Refusal
 

@@ -12,7 +12,7 @@ import pytest
 from ablations.conformance import read_conformance
 from ablations.kills import kill_files, read_kills, read_others
 from ablations.performance import Comparison, read_measurements
-from tests.conftest import ROOT
+from tests.samples import ROOT
 from unet import Refusal
 
 RECORDS = ROOT / "reports" / "records"

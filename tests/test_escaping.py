@@ -29,7 +29,7 @@ from ablations.results import Results
 from ablations.store import Store
 from ablations.sweep import STORE, Ended, Tally
 from ablations.tables import as_csv, inline
-from tests.conftest import ROOT, TINY
+from tests.samples import ROOT, TINY
 from unet import Refusal
 from unet.refusal import LONGEST, say, shown
 

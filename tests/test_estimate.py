@@ -13,9 +13,9 @@ from ablations.plan import Plan
 from ablations.plan_file import load_plan, read_plan
 from ablations.processes import Workers
 from ablations.records import Record
-from tests.conftest import TINY
 from tests.endurance.sleeper import record_of
 from tests.runners import HasNoRoom
+from tests.samples import TINY
 from unet import Refusal
 
 SPEED = 1e9

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 import ablations.__main__ as command
 from ablations.plan_file import load_plan
 from ablations.sweep import STORE
-from tests.conftest import TINY
 from tests.endurance import readers as real_readers
 from tests.endurance.fuzz import accepts, tally
 from tests.endurance.hostile import inputs
 from tests.endurance.readers import BytesChangedError, Reader, prepare, readers, unchanged
+from tests.samples import TINY
 from unet import Refusal
 
 NAMES = (

@@ -20,7 +20,7 @@ from ablations.plan import Plan
 from ablations.plan_file import read_plan
 from ablations.records import Record
 from ablations.store import MOST_ATTEMPTS, Store
-from tests.conftest import TINY
+from tests.samples import TINY
 
 
 def blank(plan: Plan, place: int) -> Record:

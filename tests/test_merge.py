@@ -14,7 +14,7 @@ from ablations.records import Record
 from ablations.selection import Selection, Shard
 from ablations.store import Store
 from ablations.sweep import missing_cells, tally
-from tests.conftest import TINY
+from tests.samples import TINY
 from unet import Refusal
 
 

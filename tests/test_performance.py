@@ -17,7 +17,7 @@ from ablations.performance import (
     performance_files,
     read_measurements,
 )
-from tests.conftest import ROOT
+from tests.samples import ROOT
 from unet import Refusal
 
 

@@ -11,7 +11,7 @@ import pytest
 from ablations.cell import Cell
 from ablations.plan import Plan
 from ablations.plan_file import load_plan, read_plan, shipped_plans
-from tests.conftest import TINY
+from tests.samples import TINY
 from unet import PAPER, Refusal
 from unet.spec import spec_with
 

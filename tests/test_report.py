@@ -18,7 +18,7 @@ from ablations.plan_file import load_plan, read_plan
 from ablations.records import Record
 from ablations.report import render, write_report
 from ablations.results import MOST_PICTURED, Results, pictured_rows, scores
-from tests.conftest import ROOT, TINY
+from tests.samples import ROOT, TINY
 from unet import Refusal
 
 

@@ -19,7 +19,7 @@ from ablations.plan import Plan
 from ablations.plan_file import read_plan
 from ablations.records import Picture, Record
 from ablations.store import Store
-from tests.conftest import TINY
+from tests.samples import TINY
 from unet import Refusal
 
 

@@ -28,7 +28,6 @@ from ablations.processes import Workers
 from ablations.records import Record
 from ablations.store import Store
 from ablations.sweep import STORE, Ended, Sweep, brought_to_end, missing_cells, tally
-from tests.conftest import TINY
 from tests.runners import (
     MARKS,
     FailsTogether,
@@ -38,6 +37,7 @@ from tests.runners import (
     dies_always,
     dies_at_first,
 )
+from tests.samples import TINY
 from unet import Refusal
 
 

@@ -26,7 +26,8 @@ from ablations.plan_file import read_plan
 from ablations.records import Record
 from ablations.shapes import TASKS
 from ablations.train import Trainer
-from tests.conftest import TINY, train
+from tests.conftest import train
+from tests.samples import TINY
 from unet import UNet, UNetSpec, algebra
 from unet.model import convolutions
 

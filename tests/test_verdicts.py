@@ -17,8 +17,8 @@ from ablations.verdicts import (
     main_effects_table,
     seeds_to_decide,
 )
-from tests.conftest import TINY
 from tests.endurance.sleeper import record_of
+from tests.samples import TINY
 
 THREE = 'skip = ["concat", "add", "none"]\nnorm = ["none", "batch"]'
 

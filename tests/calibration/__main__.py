@@ -12,7 +12,7 @@ from ablations.files import replace_file
 from ablations.promises import Calibration, NoiseKind
 from tests.calibration.noises import NOISES
 from tests.calibration.simulation import simulate
-from tests.conftest import ROOT
+from tests.samples import ROOT
 
 RECORD: Final = ROOT / "reports" / "records" / "calibration.json"
 

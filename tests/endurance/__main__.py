@@ -14,10 +14,10 @@ from typing import Final
 
 from ablations.endurance import Endurance, Endured, Inputs
 from ablations.files import replace_file
-from tests.conftest import ROOT
 from tests.endurance.faults import FAULTS
 from tests.endurance.kills import WHOM, kill_through
 from tests.endurance.scene import Quiet, Trial, machine
+from tests.samples import ROOT
 
 RECORD: Final = ROOT / "reports" / "records" / "endurance.json"
 KILLS: Final = 200

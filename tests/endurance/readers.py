@@ -26,8 +26,8 @@ from ablations.selection import Selection, Shard, read_only
 from ablations.store import Store
 from ablations.sweep import STORE
 from ablations.tables import as_csv
-from tests.conftest import ROOT, TINY
 from tests.endurance.sleeper import record_of
+from tests.samples import ROOT, TINY
 from unet import algebra
 from unet.__main__ import read_claim, read_size, read_spec
 from unet.memory import memory

@@ -21,9 +21,9 @@ from ablations.endurance import Command, Scale
 from ablations.files import replace_file
 from ablations.store import Store
 from ablations.sweep import STORE
-from tests.conftest import ROOT
 from tests.endurance import drive, sleeper
 from tests.endurance.scene import machine
+from tests.samples import ROOT
 
 RECORD: Final = ROOT / "reports" / "records" / "scale.json"
 SIZES: Final = (1_000, 10_000, 100_000, 1_000_000)

@@ -16,8 +16,8 @@ from typing import Final, Self, final
 from ablations.plan_file import load_plan
 from ablations.store import Store
 from ablations.sweep import STORE
-from tests.conftest import TINY
 from tests.endurance.sleeper import SECONDS, record_of
+from tests.samples import TINY
 
 PLAN: Final = (
     TINY.replace("Does it run?", "Does it survive?")
