@@ -28,9 +28,18 @@ from ablations.files import replace_file
 from ablations.hardware import usual_workers
 from ablations.merge import merge
 from ablations.performance import BENCHMARKS, performance_files, read_measurements
+from ablations.pilot import Needs
+from ablations.plan import Plan
 from ablations.plan_file import load_plan, shipped_plans
 from ablations.processes import Workers
-from ablations.progress import Tried, Watcher, in_words, lines_of, summary_of
+from ablations.progress import (
+    Tried,
+    Watcher,
+    estimate_lines,
+    lines_of,
+    power_lines,
+    summary_of,
+)
 from ablations.report import write_report
 from ablations.results import Results
 from ablations.selection import Selection, Shard, read_only
@@ -78,6 +87,13 @@ def plan(
     estimated: Annotated[
         bool, typer.Option("--estimate", help="Try a few steps, to tell hours and disk.")
     ] = False,
+    power: Annotated[
+        float | None,
+        typer.Option(metavar="IOU", help="How many seeds a difference of this size needs."),
+    ] = None,
+    pilot: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="For --power: a sweep of a few seeds.")
+    ] = None,
     workers: WorkerCount = None,
     device: Device = "auto",
     as_json: Json = False,
@@ -87,7 +103,7 @@ def plan(
     kept = read_only(only or [], chosen)
     todo = Work.of(chosen, kept)
     axes = {a: [v for v in vs if str(v) in kept.get(a, (str(v),))] for a, vs in chosen.axes.items()}
-    summary = {
+    told: dict[str, object] = {
         "plan": chosen.name,
         "question": chosen.question,
         "axes": axes,
@@ -95,20 +111,34 @@ def plan(
         "cells": todo.cells,
         "training_macs": todo.training_macs,
     }
-    side_by_side = workers or usual_workers(device)
-    about = estimate(chosen, todo, Workers(side_by_side, device)) if estimated else None
-    if as_json:
-        print(json.dumps(summary | ({} if about is None else asdict(about))))
-        return
-    say(f"{chosen.name}: {chosen.question}")
-    for axis, values in axes.items():
-        say(f"  {axis}: {', '.join(map(str, values))}")
     variants = todo.cells // chosen.seeds
-    print(f"  {todo.cells:,} cells: {variants:,} variants, {chosen.seeds} seeds each")
-    print(f"  {todo.training_macs / 1e12:,.1f} T multiply-adds of training")
-    if about is not None:
-        print(f"  about {in_words(about.seconds)} here, {side_by_side} runs side by side")
-        print(f"  about {about.bytes / 1e6:,.1f} MB of records")
+    lines = [
+        f"{chosen.name}: {chosen.question}",
+        *(f"  {axis}: {', '.join(map(str, values))}" for axis, values in axes.items()),
+        f"  {todo.cells:,} cells: {variants:,} variants, {chosen.seeds} seeds each",
+        f"  {todo.training_macs / 1e12:,.1f} T multiply-adds of training",
+    ]
+    side_by_side = workers or usual_workers(device)
+    if estimated:
+        about = estimate(chosen, todo, Workers(side_by_side, device))
+        told |= asdict(about)
+        lines += estimate_lines(about, side_by_side)
+    if power is not None or pilot is not None:
+        needs = seeds_needed_by(chosen, pilot, power)
+        told["power"] = asdict(needs)
+        lines += power_lines(needs, side_by_side)
+    if as_json:
+        print(json.dumps(told))
+    else:
+        say(*lines)
+
+
+def seeds_needed_by(plan: Plan, pilot: Path | None, effect: float | None) -> Needs:
+    """What the pilot in a folder asks for; raises `Refusal` if that or the effect is missing."""
+    if pilot is None or effect is None:
+        raise Refusal("--power IOU and --pilot DIR go together: from what is the scatter known?")
+    with Store.open(pilot / STORE) as store:
+        return Needs.of(plan, Results.of(store.plan, store.records()), effect)
 
 
 @app.command()

@@ -13,8 +13,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ablations.engines import Crashed, Outcome
+from ablations.estimate import Estimate
+from ablations.pilot import Needs
 from ablations.plan import Plan
 from ablations.records import Record
+from ablations.results import HEADLINE
 from ablations.store import MOST_ATTEMPTS, OUTCOMES, Attempt
 from ablations.sweep import Ended, Tally
 from unet.refusal import printable
@@ -116,6 +119,26 @@ def in_words(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
     return f"{seconds:.0f} seconds"
+
+
+def estimate_lines(about: Estimate, workers: int) -> Iterator[str]:
+    """What a plan would take, for people."""
+    yield f"  about {in_words(about.seconds)} here, {workers} runs side by side"
+    yield f"  about {about.bytes / 1e6:,.1f} MB of records"
+
+
+def power_lines(needs: Needs, workers: int) -> Iterator[str]:
+    """How many seeds it takes, for people."""
+    yield f"  to see a difference of {needs.effect:g} in {HEADLINE}, in 4 of 5 cases, takes"
+    for each in needs.factors:
+        seeds = each.seeds
+        low, high = ("over 10,000" if n is None else f"{n:,}" for n in (seeds.low, seeds.high))
+        yield (
+            f"    {each.factor}: {seeds.seeds:,} seeds, most for {each.comparison} "
+            f"({low} to {high}: {seeds.pilot} seeds know their scatter no better)"
+        )
+    took = in_words(needs.most * needs.seconds_a_seed / workers)
+    yield f"  {needs.most:,} seeds take about {took}, {workers} runs side by side"
 
 
 def summary_of(ended: Ended, now: Tally, files: list[Path]) -> dict[str, object]:

@@ -147,11 +147,6 @@ MAP = {
         "ablations.cell", "ablations.plan", "ablations.records", "ablations.store",
         "ablations.leases", "ablations.engines", "ablations.selection",
     },
-    "ablations.progress": {
-        "unet.refusal", "ablations.plan", "ablations.records", "ablations.store",
-        "ablations.engines",
-        "ablations.sweep",
-    },
     "ablations.results": {
         "ablations.shapes", "ablations.metrics", "ablations.statistics", "ablations.contrasts",
         "ablations.effects", "ablations.plan",
@@ -160,6 +155,15 @@ MAP = {
     "ablations.exports": {
         "unet.refusal", "ablations.files", "ablations.tables", "ablations.plan",
         "ablations.plan_file", "ablations.records", "ablations.store", "ablations.results",
+    },
+    "ablations.pilot": {
+        "unet.refusal", "ablations.contrasts", "ablations.plan", "ablations.power",
+        "ablations.results",
+    },
+    "ablations.progress": {
+        "unet.refusal", "ablations.plan", "ablations.records", "ablations.store",
+        "ablations.engines", "ablations.sweep", "ablations.results", "ablations.estimate",
+        "ablations.pilot",
     },
     "ablations.explain": {
         "unet.refusal", "unet.spec", "ablations.shapes", "ablations.metrics", "ablations.contrasts",
@@ -204,6 +208,7 @@ MAP = {
     "ablations.__main__": {
         "unet.refusal", "ablations.bench", "ablations.files", "ablations.performance",
         "ablations.committed", "ablations.cluster", "ablations.engines", "ablations.hardware",
+        "ablations.pilot", "ablations.plan",
         "ablations.plan_file", "ablations.processes",
         "ablations.progress", "ablations.report", "ablations.results", "ablations.store",
         "ablations.exports", "ablations.merge", "ablations.doctor", "ablations.sweep",
