@@ -108,9 +108,9 @@ def endurance_files(found: Endurance) -> dict[str, bytes]:
 from their keys; store, leases, engine, command line and report are the real ones. The store is
 looked at past the program after every blow: acknowledged are records that were seen there at any
 time, lost are those that were there and no more, changed those whose text is another one, counted
-twice those with two ended attempts. In the end the same line is run once more with `--retry`,
-undisturbed, and the report's page is compared with that of a sweep to which nothing was done.
-{found.machine}.*
+twice those with two attempts that left a record. In the end the same line is run once more with
+`--retry`, undisturbed, and the report's page is compared with that of a sweep to which nothing was
+done. {found.machine}.*
 
 ## What the user reads
 

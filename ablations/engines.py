@@ -11,6 +11,8 @@ from functools import partial
 from itertools import islice
 from typing import Final, Protocol, final
 
+from pydantic import ValidationError
+
 from ablations.cell import Cell
 from ablations.hardware import Group, Hardware, find_hardware, groups
 from ablations.records import Record
@@ -138,6 +140,9 @@ def in_one_line(problem: BaseException) -> str:
     """Its class and the first line of what it says."""
     try:
         said = str(problem).split("\n", maxsplit=1)[0]
+        if isinstance(problem, ValidationError):
+            error = problem.errors()[0]
+            said = f"{problem.title}: {'.'.join(map(str, error['loc']))}: {error['msg']}"
     except Exception:  # noqa: BLE001  # an error whose text is an error
         said = "it cannot be told"
     name = type(problem).__name__

@@ -1,4 +1,4 @@
-"""Everything that befalls sweeps: python -m tests.endurance [KILLS] [INPUTS] (half an hour)."""
+"""Everything that befalls sweeps: python -m tests.endurance [faults | kills | inputs ...]."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from ablations.endurance import Endurance, Endured, Inputs
+from ablations.endurance import Endurance, Endured, Inputs, read_endurance
 from ablations.files import replace_file
 from tests.endurance.faults import FAULTS
 from tests.endurance.kills import WHOM, kill_through
@@ -20,6 +20,8 @@ from tests.endurance.scene import Quiet, Trial, machine
 from tests.samples import ROOT
 
 RECORD: Final = ROOT / "reports" / "records" / "endurance.json"
+PARTS: Final = ("faults", "kills", "inputs")
+KILLED: Final = "kill -9"
 KILLS: Final = 200
 INPUTS: Final = 10_000
 AT_MOST: Final = 20
@@ -31,11 +33,11 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def killed(scratch: Path, quiet: Quiet, kills: int, dice: random.Random) -> Endured:
+def killed(scratch: Path, quiet: Quiet, dice: random.Random) -> Endured:
     """So many kills at least, over as many sweeps as that takes."""
     hit = dict.fromkeys(WHOM, 0)
     verdicts = []
-    while sum(hit.values()) < kills:
+    while sum(hit.values()) < KILLS:
         folder = scratch / f"killed {len(verdicts)}"
         folder.mkdir()
         trial = Trial(folder)
@@ -44,7 +46,7 @@ def killed(scratch: Path, quiet: Quiet, kills: int, dice: random.Random) -> Endu
         verdicts.append(trial.verdict(quiet))
         say(f"{sum(hit.values())} kills")
     return Endured(
-        fault="kill -9",
+        fault=KILLED,
         how=f"at random: {', '.join(f'{whom} {count}' for whom, count in hit.items())}",
         destroys=False,
         times=sum(hit.values()),
@@ -70,32 +72,40 @@ def befallen(scratch: Path, quiet: Quiet) -> Iterator[Endured]:
         )
 
 
-def inputs(count: int) -> Iterator[Inputs]:
+def inputs() -> Iterator[Inputs]:
     """Hostile inputs, shared among all readers."""
-    said = subprocess.run(
-        [sys.executable, "-m", "tests.endurance.fuzz", str(count)],
-        stdout=subprocess.PIPE,
-        check=True,
-    )
+    command = [sys.executable, "-m", "tests.endurance.fuzz", str(INPUTS)]
+    said = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     for reader, seen in json.loads(said.stdout)["readers"].items():
-        yield Inputs(
-            reader=reader, **{name: seen[name] for name in Inputs.model_fields if name != "reader"}
-        )
+        counted = {name: seen[name] for name in Inputs.model_fields if name in seen}
+        yield Inputs(reader=reader, **counted)
 
 
-def main(kills: int = KILLS, hostile: int = INPUTS) -> None:
-    """Write the record."""
+def main(parts: Sequence[str]) -> None:
+    """Write the record; parts that are not named stay as they are in it."""
+    faults: tuple[Endured, ...] = ()
+    hostile: tuple[Inputs, ...] = ()
+    if RECORD.exists():
+        before = read_endurance(RECORD)
+        faults, hostile = before.faults, before.inputs
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         (scratch / "quiet").mkdir()
         quiet = Quiet.of(scratch / "quiet")
-        faults = (*befallen(scratch, quiet), killed(scratch, quiet, kills, random.Random()))
+        others = [each for each in faults if each.fault != KILLED]
+        kills = [each for each in faults if each.fault == KILLED]
+        if "faults" in parts:
+            others = list(befallen(scratch, quiet))
+        if "kills" in parts:
+            kills = [killed(scratch, quiet, random.Random())]
+    if "inputs" in parts:
+        hostile = tuple(inputs())
     found = Endurance(
-        machine=machine(), cells=quiet.cells, faults=faults, inputs=tuple(inputs(hostile))
+        machine=machine(), cells=quiet.cells, faults=(*others, *kills), inputs=hostile
     )
     replace_file(RECORD, found.model_dump_json(indent=1).encode() + b"\n")
     say(str(RECORD))
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(sys.argv[1:] or PARTS)

@@ -20,6 +20,7 @@ from ablations.sweep import STORE
 from tests.endurance.drive import CLOCK
 from tests.endurance.faulty import FAULT, VERSION
 from tests.endurance.scene import Quiet, Trial, Verdict
+from tests.endurance.sleeper import SECONDS
 from tests.endurance.unplugged import unplugged
 
 HALF: Final = "--only=skip=concat"
@@ -58,7 +59,7 @@ def disk_full(folder: Path, quiet: Quiet) -> Seen:
         refused = [trial.run("--retry") for _ in range(2)]
         assert [each.returncode for each in refused] == [2, 2], refused
         subprocess.run(["mount", "-o", "remount,size=50m", str(folder)], check=True)
-        return trial.verdict(quiet), last_line(refused[0])
+        return trial.verdict(quiet), last_line(refused[0], folder)
 
 
 def read_only(folder: Path, quiet: Quiet) -> Seen:
@@ -70,7 +71,7 @@ def read_only(folder: Path, quiet: Quiet) -> Seen:
         refused = trial.run("--retry")
         assert refused.returncode == 2, refused
         subprocess.run(["mount", "-o", "remount,rw", str(folder)], check=True)
-        return trial.verdict(quiet), last_line(refused)
+        return trial.verdict(quiet), last_line(refused, folder)
 
 
 def two_drivers(folder: Path, quiet: Quiet) -> Seen:
@@ -85,7 +86,7 @@ def clocks_leap(folder: Path, quiet: Quiet) -> Seen:
 
 def _together(folder: Path, quiet: Quiet, **environment: str) -> Seen:
     trial = Trial(folder)
-    drivers = [trial.start("--retry", **environment) for _ in range(2)]
+    drivers = [trial.start("--retry", **{SECONDS: "0.2"}, **environment) for _ in range(2)]
     ended = [trial.ended(driver) for driver in drivers]
     assert all(each.returncode == 0 for each in ended), ended
     return trial.verdict(quiet), " / ".join(each.stdout.splitlines()[0] for each in ended)
@@ -178,6 +179,6 @@ FAULTS: Final[Mapping[str, Fault]] = {
 """What can befall a sweep."""
 
 
-def last_line(ended: subprocess.CompletedProcess[str]) -> str:
-    """What a command said last."""
-    return ended.stderr.strip().splitlines()[-1]
+def last_line(ended: subprocess.CompletedProcess[str], folder: Path) -> str:
+    """What a command said last, of a sweep in a folder."""
+    return ended.stderr.strip().splitlines()[-1].replace(str(folder), "DIR")

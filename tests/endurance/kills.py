@@ -17,39 +17,52 @@ WHOM: Final = ("driver", "worker", "both")
 
 
 def workers_of(driver: int) -> list[int]:
-    """The processes that a driver has started."""
+    """The processes that a driver has started to run cells."""
     found: list[int] = []
     with suppress(OSError):
         # Any of its threads may have started them.
         for thread in Path(f"/proc/{driver}/task").iterdir():
             found += map(int, (thread / "children").read_text().split())
-    return found
+    return [each for each in found if b"spawn_main" in _command_of(each)]
+
+
+def _command_of(process: int) -> bytes:
+    with suppress(OSError):
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    return b""
 
 
 def kill(driver: subprocess.Popen[str], whom: str, dice: random.Random) -> bool:
-    """Whether there was somebody to kill."""
-    victims = workers_of(driver.pid)
-    chosen = [dice.choice(victims)] if victims and whom != "driver" else []
-    if whom != "worker":
-        chosen.append(driver.pid)
+    """Whether there was everybody to kill."""
+    workers = workers_of(driver.pid)
+    if whom != "driver" and not workers:
+        return False
     with suppress(ProcessLookupError):
-        for victim in chosen:
-            os.kill(victim, signal.SIGKILL)
-        return bool(chosen)
+        if whom != "driver":
+            os.kill(dice.choice(workers), signal.SIGKILL)
+        if whom != "worker":
+            os.kill(driver.pid, signal.SIGKILL)
+        return True
     return False
 
 
 def kill_through(trial: Trial, most: int, dice: random.Random) -> dict[str, int]:
-    """Bring one sweep to its end through so many kills at most; returns whom they hit."""
+    """Bring one sweep to its end through so many kills at most; returns whom they hit.
+
+    One in four falls at a random time after the start, when there may be no store or no worker
+    yet; the others when a random number of further cells is stored.
+    """
     kills = dict.fromkeys(WHOM, 0)
     while True:
         driver = trial.start("--retry")
         while driver.poll() is None:
-            # Starting takes most of a second, all cells together two.
-            time.sleep(dice.uniform(0.0, 0.9))
-            whom = dice.choice(WHOM)
+            whom, more = dice.choice(WHOM), dice.choice((0, 0, 1, 3, 5, 7, 9, 12))
+            until = time.monotonic() + (60 if more else dice.uniform(0, 5))
+            stored = len(trial.seen) + (more or trial.cells)
+            while driver.poll() is None and time.monotonic() < until and len(trial.seen) < stored:
+                time.sleep(0.01)
+                trial.look()
             if sum(kills.values()) < most and driver.poll() is None and kill(driver, whom, dice):
                 kills[whom] += 1
-            trial.look()
         if trial.ended(driver).returncode == 0:
             return kills

@@ -69,6 +69,7 @@ class Trial:
         self.seen: dict[str, str] = {}
         self.lost: set[str] = set()
         self.changed: set[str] = set()
+        self.cells = len(list(load_plan(str(self.plan)).cells()))
 
     def start(self, *words: str, **environment: str) -> subprocess.Popen[str]:
         """A driver in a process group of its own."""

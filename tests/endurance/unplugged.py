@@ -49,7 +49,7 @@ def unplugged(folder: Path, quiet: Quiet) -> tuple[Verdict, str]:
     trial = Trial(folder)
     seen = []
     with two_nodes() as cluster:
-        driver = trial.start("--engine=ray", f"--address={cluster.address}", **{SECONDS: "0.3"})
+        driver = trial.start("--engine=ray", f"--address={cluster.address}", **{SECONDS: "0.5"})
 
         def wait(until: Callable[[], bool]) -> None:
             while driver.poll() is None and not until():
@@ -62,7 +62,7 @@ def unplugged(folder: Path, quiet: Quiet) -> tuple[Verdict, str]:
         cluster.remove_node(node, allow_graceful=False)
         wait(lambda: len(trial.seen) >= quiet.cells // 2)
         cluster.add_node(num_cpus=NODE_CORES, **ROOM)
-        wait(lambda: len(trial.seen) >= quiet.cells * 3 // 4)
+        wait(lambda: actors() == HEAD_CORES + NODE_CORES)
         ended = trial.ended(driver)
         assert ended.returncode == 0, ended
     told = f"{ended.stdout.splitlines()[0]}; {seen[0]} workers, then {seen[1]}, then {seen[2]}"
