@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Final, final
 
 from ablations.files import replace_file
 from ablations.plan import Plan
 from ablations.records import Record
-from ablations.store import AT_ONCE, Store
+from ablations.store import AT_ONCE, Store, connect_to_read
 from unet.refusal import Refusal, printable
 
 
@@ -88,41 +89,88 @@ def _complaint(row: Row) -> str:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-        connection.text_factory = bytes
-        yield connection
+    """A connection for reading; what is no damage but in the way of reading is refused."""
+    try:
+        with closing(connect_to_read(path)) as connection:
+            connection.text_factory = bytes
+            yield connection
+    except sqlite3.OperationalError as problem:
+        raise Refusal(f"{path}: {problem}; mend this and run the same line again") from None
 
 
 def _complaints(connection: sqlite3.Connection) -> Iterator[str]:
     """What SQLite finds wrong with the file."""
     try:
         lines = [_told(line) for (line,) in connection.execute("PRAGMA integrity_check(10)")]
-    except (sqlite3.DatabaseError, UnicodeDecodeError) as problem:
+    except _DAMAGE as problem:
+        _require_damage(problem)
         lines = [str(problem)]
     yield from (line for line in lines if line != "ok")
 
 
-BOTH_WAYS: Final = (
-    "SELECT key, body, typeof(key) || typeof(body) = 'texttext' FROM records ORDER BY key ASC",
-    "SELECT key, body, typeof(key) || typeof(body) = 'texttext' FROM records ORDER BY key DESC",
+ALL: Final = "SELECT key, body, typeof(key) || typeof(body) = 'texttext' FROM records ORDER BY key"
+UPWARDS: Final = (
+    "SELECT key, body, typeof(key) || typeof(body) = 'texttext' FROM records "
+    "WHERE key >= ? AND key < ? ORDER BY key ASC"
 )
+DOWNWARDS: Final = (
+    "SELECT key, body, typeof(key) || typeof(body) = 'texttext' FROM records "
+    "WHERE key >= ? AND key < ? ORDER BY key DESC"
+)
+DEEPEST: Final = 3
+"""Digits of a key by which rows are looked for around a damaged page: a page holds several."""
 
 
 def _rows(connection: sqlite3.Connection, found: Findings) -> Iterator[Row]:
-    """Every row that can be read: from both ends, where the middle is damaged."""
-    seen = set()
-    for query in BOTH_WAYS:
-        try:
-            for key, body, is_text in connection.execute(query):
-                row = Row(_as_bytes(key), _as_bytes(body), bool(is_text))
-                if (row.key, row.is_text) not in seen:
-                    seen.add((row.key, row.is_text))
-                    yield row
-        except (sqlite3.DatabaseError, UnicodeDecodeError) as problem:
-            if str(problem) not in found.file:
-                found.file.append(str(problem))
-        else:
-            return
+    """Every row that can be read."""
+    seen: set[bytes] = set()
+    damage: list[str] = []
+    for row in _until_damage(connection, ALL, (), damage):
+        seen.add(row.key)
+        yield row
+    if damage:
+        found.file += damage
+        for row in _around_damage(connection, ""):
+            if row.key not in seen:
+                seen.add(row.key)
+                yield row
+
+
+def _around_damage(connection: sqlite3.Connection, prefix: str) -> Iterator[Row]:
+    """The rows that are on no damaged page, from both ends of ever smaller ranges of keys."""
+    for digit in "0123456789abcdef":
+        part, damage = prefix + digit, list[str]()
+        for query in (UPWARDS, DOWNWARDS):
+            yield from _until_damage(connection, query, (part, f"{part}g"), damage)
+            if not damage:
+                break
+        if damage and len(part) < DEEPEST:
+            yield from _around_damage(connection, part)
+
+
+def _until_damage(
+    connection: sqlite3.Connection, query: str, bounds: tuple[str, ...], damage: list[str]
+) -> Iterator[Row]:
+    """The rows of a query, up to the first that cannot be read; `damage` is told why."""
+    try:
+        yield from map(_row, connection.execute(query, bounds))
+    except _DAMAGE as problem:
+        _require_damage(problem)
+        damage.append(str(problem))
+
+
+_DAMAGE: Final = (sqlite3.DatabaseError, UnicodeDecodeError)
+
+
+def _require_damage(problem: Exception) -> None:
+    """Hand on what is in the way of reading and is no damage, such as a lock."""
+    if isinstance(problem, sqlite3.OperationalError):
+        raise problem
+
+
+def _row(each: tuple[object, object, object]) -> Row:
+    key, body, is_text = each
+    return Row(_as_bytes(key), _as_bytes(body), bool(is_text))
 
 
 def _as_bytes(value: object) -> bytes:
@@ -165,11 +213,31 @@ def _write_anew(path: Path, plan: Plan) -> None:
         sound = (Record.read(_told(row.body), row.name) for row in rows)
         while some := list(islice(sound, AT_ONCE)):
             store.add_all(some)
-        # A history that cannot be read to its end says nothing about the records.
-        with suppress(Refusal), Store.open(path) as damaged:
-            store.add_history(damaged.attempts())
-    for suffix in ("", "-wal", "-shm"):
+        _rescue_history(path, store)
+    _put_in_place(fresh, path)
+
+
+def _rescue_history(path: Path, store: Store) -> None:
+    """Add what can be read of a damaged file's history, a part at a time."""
+    # The number may be damaged too; more attempts than bytes there cannot be.
+    with Store.open(path) as damaged:
+        for first in range(1, min(damaged.last_attempt, path.stat().st_size) + 1, AT_ONCE):
+            last = first + AT_ONCE - 1
+            try:
+                store.add_history(damaged.attempts(first, last))
+            except Refusal:
+                for token in range(first, last + 1):
+                    with suppress(Refusal):
+                        store.add_history(damaged.attempts(token, token))
+
+
+def _put_in_place(fresh: Path, path: Path) -> None:
+    """Keep the damaged file beside under a name that is free, and put another one in its place."""
+    names = (path.with_name(f"{path.name}.damaged{n or ''}") for n in count())
+    aside = next(name for name in names if not name.exists())
+    os.link(path, aside)
+    for suffix in ("-wal", "-shm"):
         part = path.with_name(path.name + suffix)
         if part.exists():
-            part.rename(path.with_name(f"{path.name}.damaged{suffix}"))
-    fresh.rename(path)
+            part.rename(f"{aside}{suffix}")
+    fresh.replace(path)

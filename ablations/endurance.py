@@ -99,7 +99,7 @@ def endurance_files(found: Endurance) -> dict[str, bytes]:
 
 # What sweeps endured
 
-{sum(row.times for row in found.faults):,} times something was done to a sweep while it ran, in \
+{sum(row.times for row in found.faults):,} times something was done to a sweep, in \
 {len(found.faults)} ways. {_records_in_words(found)}
 
 {as_markdown([_fault_row(row) for row in found.faults])}
@@ -108,13 +108,13 @@ def endurance_files(found: Endurance) -> dict[str, bytes]:
 from their keys; store, leases, engine, command line and report are the real ones. The store is
 looked at past the program after every blow: acknowledged are records that were seen there at any
 time, lost are those that were there and no more, changed those whose text is another one, counted
-twice those with two attempts that left a record. In the end the same line is run once more with
-`--retry`, undisturbed, and the report's page is compared with that of a sweep to which nothing was
-done. {found.machine}.*
+twice those with two attempts that left a record. In the end the same line is run once more,
+undisturbed (with `--retry` where cells were given up), and the report's page is compared with that
+of a sweep to which nothing was done. {found.machine}.*
 
 ## What the user reads
 
-{as_markdown([{"fault": row.fault, "told": inline(row.told)} for row in found.faults])}
+{as_markdown([{"fault": row.fault, "told": inline(row.told)} for row in found.faults if row.told])}
 
 ## Hostile inputs
 

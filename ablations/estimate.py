@@ -47,6 +47,7 @@ class Work:
     batch: int
     test_images: int
     cells: int
+    seeds: int
 
     @classmethod
     def of(cls, plan: Plan, only: Only) -> Self:
@@ -62,6 +63,7 @@ class Work:
             batch=trainings[0].batch,
             test_images=plan.seeds * sum(each.test_images for each in trainings),
             cells=plan.seeds * len(variants) * len(trainings),
+            seeds=plan.seeds,
         )
 
     @cached_property
@@ -112,7 +114,7 @@ def _bytes(work: Work, records: list[Record]) -> int:
     """Of the store: the first seed of each variant keeps pictures."""
     whole = max(len(record.model_dump_json()) for record in records)
     plain = min(len(r.model_copy(update={"example": None}).model_dump_json()) for r in records)
-    return work.cells * (plain + HISTORY_BYTES) + len(work.variants) * (whole - plain)
+    return work.cells * (plain + HISTORY_BYTES) + work.cells // work.seeds * (whole - plain)
 
 
 def _trials(cell: Cell) -> tuple[Cell, Cell]:

@@ -88,6 +88,10 @@ def read_export(path: Path) -> tuple[Plan, list[Record]]:
         raise Refusal(f"{path}: {problem.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise Refusal(f"{path}: line 1 names no plan, so this is no export of records") from None
-    return plan, [
-        Record.read(body, f"{path}:{number}") for number, body in enumerate(bodies, start=2)
-    ]
+    records: dict[str, Record] = {}
+    for number, body in enumerate(bodies, start=2):
+        record = Record.read(body, f"{path}:{number}")
+        if record.key in records:
+            raise Refusal(f"{path}:{number}: run {record.key} is there twice; take one out")
+        records[record.key] = record
+    return plan, list(records.values())

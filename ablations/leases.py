@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import BinaryIO, Final, Self, final
 
 from ablations.records import Record
-from ablations.store import MOST_ATTEMPTS, Store
+from ablations.store import MOST_ATTEMPTS, MOST_LOSSES, Store
 from unet.refusal import Refusal
 
 try:
@@ -51,8 +51,11 @@ class Leases:
         self._stopped.set()
         self._heart.join()
         with self._store.writing() as connection:
-            for token in self._tokens.values():
-                self._end(connection, token, "returned")
+            connection.execute(
+                "UPDATE attempts SET ended = ?, outcome = 'returned' "
+                "WHERE owner = ? AND outcome IS NULL",
+                (self._clock(), self._owner),
+            )
         self._lock_file.close()
 
     def claim(self, keys: Sequence[str]) -> list[str]:
@@ -77,7 +80,7 @@ class Leases:
             if now < deadline and not self._is_dead(owner):
                 return None
             self._end(connection, token, "lost")
-        if failures(connection, key) >= MOST_ATTEMPTS:
+        if is_given_up(connection, key):
             return None
         return connection.execute(
             "INSERT INTO attempts (key, owner, began, deadline) VALUES (?, ?, ?, ?)",
@@ -92,11 +95,16 @@ class Leases:
         kept = []
         with self._store.writing() as connection:
             for record in records:
-                if self._end(connection, self._tokens[record.key], "done"):
-                    connection.execute(
-                        "INSERT INTO records VALUES (?, ?)", (record.key, record.model_dump_json())
-                    )
-                    kept.append(record)
+                token = self._tokens[record.key]
+                if not _is_running(connection, token):
+                    continue
+                new = connection.execute(
+                    "INSERT OR IGNORE INTO records VALUES (?, ?)",
+                    (record.key, record.model_dump_json()),
+                ).rowcount
+                # A merge may have brought the record meanwhile.
+                self._end(connection, token, "done" if new else "returned")
+                kept += [record] * new
         for record in records:
             del self._tokens[record.key]
         return kept
@@ -108,18 +116,17 @@ class Leases:
 
     def _end(
         self, connection: sqlite3.Connection, token: int, outcome: str, reason: str = ""
-    ) -> bool:
-        """End an attempt, if it still runs; whether it did."""
-        ended = connection.execute(
+    ) -> None:
+        """End an attempt, if it still runs."""
+        connection.execute(
             "UPDATE attempts SET ended = ?, outcome = ?, reason = ? "
             "WHERE token = ? AND outcome IS NULL",
             (self._clock(), outcome, reason, token),
         )
-        return bool(ended.rowcount)
 
     def _beat(self) -> None:
         """Renew this process's leases now and then, in a thread and connection of their own."""
-        with Store.create(self._store.path, self._store.plan) as store:
+        with suppress(Refusal), Store.create(self._store.path, self._store.plan) as store:
             while not self._stopped.wait(LEASE_SECONDS / 4):
                 # A disk that is full for a moment is no reason to stop training.
                 with suppress(Refusal), store.writing() as connection:
@@ -144,9 +151,16 @@ class Leases:
         return True
 
 
-def failures(connection: sqlite3.Connection, key: str) -> int:
-    """How often a cell has failed since it was last asked for."""
-    (count,) = connection.execute(
-        "SELECT count(*) FROM attempts WHERE key = ? AND outcome IN ('failed', 'lost')", (key,)
+def _is_running(connection: sqlite3.Connection, token: int) -> bool:
+    query = "SELECT 1 FROM attempts WHERE token = ? AND outcome IS NULL"
+    return connection.execute(query, (token,)).fetchone() is not None
+
+
+def is_given_up(connection: sqlite3.Connection, key: str) -> bool:
+    """Whether a cell failed, or went down with its driver, too often since it was asked for."""
+    failed, lost = connection.execute(
+        "SELECT count(*) FILTER (WHERE outcome = 'failed'), "
+        "count(*) FILTER (WHERE outcome = 'lost') FROM attempts WHERE key = ?",
+        (key,),
     ).fetchone()
-    return int(count)
+    return bool(failed >= MOST_ATTEMPTS or lost >= MOST_LOSSES)

@@ -16,7 +16,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Final, final
 
-from pebble import ProcessExpired, ProcessPool
+from pebble import CONSTS, ProcessExpired, ProcessPool
 
 from ablations.cell import Cell
 from ablations.engines import (
@@ -38,10 +38,16 @@ from ablations.hardware import Group, Hardware
 from ablations.records import Record
 from unet.refusal import Refusal
 
+# Workers do not heed SIGTERM, with which pebble asks them first, and have nothing to put away.
+CONSTS.term_timeout = 0.1
+
 PARENT_CHECK_SECONDS: Final = 1.0
 
 MOST_BROKEN: Final = 3
 """Pools in a row all of whose processes die before they begin anything."""
+
+SHORT_SECONDS: Final = 2.0
+"""A wait for the next group to end that nobody minds."""
 
 FAILED: Final = 70
 """The exit code of a process that ended with its run."""
@@ -99,14 +105,18 @@ class _Processes:
                 raise Refusal(f"no worker could be started: {in_one_line(problem)}") from None
 
     def results(self, take: Take) -> Iterator[list[Ended]]:
-        """One group ahead for each worker keeps all of them busy and memory bounded."""
+        """Short groups are handed out one ahead for each worker, to keep all of them busy."""
         running: dict[futures.Future[list[Record]], Group] = {}
+        ahead = 0
         while True:
-            for group in take(2 * self.sharers - len(running)):
+            for group in take(self.sharers + ahead - len(running)):
                 running[self._begun(group)] = group
             if not running:
                 return
+            began = time.monotonic()
             done, _ = futures.wait(running, return_when=futures.FIRST_COMPLETED)
+            # What is handed out is run, even if the sweep is drained in the meantime.
+            ahead = self.sharers if time.monotonic() - began < SHORT_SECONDS else 0
             ended = [(running.pop(future), future) for future in done]
             broken = [group for group, future in ended if _is_broken(future)]
             if broken:
@@ -138,10 +148,10 @@ class _Processes:
         return in_one_line(problem) if problem else future.result()
 
     def _why_it_ended(self, problem: ProcessExpired) -> str:
-        code = problem.exitcode
-        if code == FAILED:
-            return (self._last_words / str(problem.pid)).read_text(encoding="utf-8")
-        if code < 0:
+        code, words = problem.exitcode, self._last_words / str(problem.pid)
+        if code == FAILED and words.exists():
+            return words.read_text(encoding="utf-8")
+        if -code in set(signal.Signals):
             return f"its process was ended by {signal.Signals(-code).name}"
         return f"its process ended with exit code {code}"
 
@@ -189,8 +199,9 @@ def _interrupts_held() -> Iterator[None]:
 
 
 def _start_worker(parent: int) -> None:
-    """Make this process a worker: one thread, deaf to Ctrl-C, gone when its parent is."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Make this process a worker: one thread, deaf to what asks its parent to end, gone with it."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_follow, args=(parent,), daemon=True).start()
     settle()
 

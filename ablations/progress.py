@@ -146,7 +146,7 @@ def summary_of(ended: Ended, now: Tally, files: list[Path]) -> dict[str, object]
     return {
         "plan": now.plan.name,
         "cells": now.cells,
-        "already_done": now.stored - ended.trained,
+        "already_done": ended.before,
         "trained": ended.trained,
         "given_up": now.given_up,
         "open": now.open,
@@ -160,8 +160,12 @@ def lines_of(ended: Ended, now: Tally, files: list[Path], same_line: str) -> Ite
     if now.stored == now.cells and not ended.trained:
         yield f"nothing to train: all {now.cells} cells are stored"
     else:
-        before = now.stored - ended.trained
-        yield f"trained {ended.trained} of {now.cells} cells, {before} were stored before"
+        others = now.stored - ended.before - ended.trained
+        by_others = f", {others} by another process meanwhile" if others else ""
+        yield (
+            f"trained {ended.trained} of {now.cells} cells, {ended.before} were stored before"
+            f"{by_others}"
+        )
     if now.given_up:
         reason = f", the last with {ended.crashed[-1].reason}" if ended.crashed else ""
         yield f"{now.given_up} were given up after {MOST_ATTEMPTS} attempts{reason}"

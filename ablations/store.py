@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self, final
@@ -36,6 +37,8 @@ CREATE UNIQUE INDEX running ON attempts (key) WHERE outcome IS NULL;
 MOST_ATTEMPTS: Final = 3
 """Failures after which a cell is given up until somebody asks for it again."""
 
+MOST_LOSSES: Final = 10
+"""As many attempts that went down with their driver give a cell up as well: it may be to blame."""
 
 AT_ONCE: Final = 1000
 """Records that are kept in one transaction, where there are many: each waits for the disk."""
@@ -110,7 +113,7 @@ class Store:
                 raise Refusal(
                     f"{path}: no such store; `ablations run PLAN --out {path.parent}` makes one"
                 )
-            return cls._checked(path, _connect_to_read(path))
+            return cls._checked(path, connect_to_read(path))
 
     @classmethod
     def _checked(cls, path: Path, connection: sqlite3.Connection) -> Self:
@@ -197,9 +200,9 @@ class Store:
         """The keys of cells that have failed too often to be tried again unasked."""
         with _refusing(self.path):
             rows = self._connection.execute(
-                "SELECT key FROM attempts WHERE outcome IN ('failed', 'lost') "
-                "GROUP BY key HAVING count(*) >= ?",
-                (MOST_ATTEMPTS,),
+                "SELECT key FROM attempts WHERE outcome IN ('failed', 'lost') GROUP BY key "
+                "HAVING sum(outcome = 'failed') >= ? OR sum(outcome = 'lost') >= ?",
+                (MOST_ATTEMPTS, MOST_LOSSES),
             )
             return {key for (key,) in rows if key not in self}
 
@@ -210,13 +213,21 @@ class Store:
                 "UPDATE attempts SET outcome = 'forgiven' WHERE outcome IN ('failed', 'lost')"
             )
 
-    def attempts(self) -> Iterator[Attempt]:
-        """The history, oldest first, with every outcome that there can be."""
+    @property
+    def last_attempt(self) -> int:
+        """The token of the newest attempt; 0 if there was none."""
+        with _refusing(self.path):
+            query = "SELECT CAST(seq AS INTEGER) FROM sqlite_sequence WHERE name = 'attempts'"
+            return int((self._connection.execute(query).fetchone() or (0,))[0])
+
+    def attempts(self, first: int = 0, last: int = 2**63 - 1) -> Iterator[Attempt]:
+        """The history, oldest first, with every outcome that there can be; or a part, by tokens."""
         with _refusing(self.path):
             rows = self._connection.execute(
                 "SELECT token, CAST(key AS TEXT), CAST(owner AS INTEGER), CAST(began AS REAL), "
                 "CAST(ended AS REAL), CAST(outcome AS TEXT), CAST(reason AS TEXT) FROM attempts "
-                "ORDER BY token"
+                "WHERE token BETWEEN ? AND ? ORDER BY token",
+                (first, last),
             )
             for row in rows:
                 attempt = Attempt(*row)
@@ -249,7 +260,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _connect_to_read(path: Path) -> sqlite3.Connection:
+def connect_to_read(path: Path) -> sqlite3.Connection:
     """A connection that writes nothing, not even beside the file: its folder may be read-only."""
     address = f"{path.absolute().as_uri()}?mode=ro"
     log = path.with_name(path.name + "-wal")
@@ -261,7 +272,7 @@ def _connect_to_read(path: Path) -> sqlite3.Connection:
 
 def _initialise(connection: sqlite3.Connection, plan: Plan) -> None:
     """Make the tables in one transaction, so that a crash leaves all of them or none."""
-    connection.execute("PRAGMA journal_mode=WAL")
+    _set_log(connection)
     connection.execute("BEGIN IMMEDIATE")
     if connection.execute("PRAGMA schema_version").fetchone() != (0,):
         connection.execute("ROLLBACK")  # Another process came first; what it made is checked next.
@@ -272,6 +283,16 @@ def _initialise(connection: sqlite3.Connection, plan: Plan) -> None:
     connection.execute(f"PRAGMA application_id={APPLICATION}")
     connection.execute(f"PRAGMA user_version={VERSION}")
     connection.execute("COMMIT")
+
+
+def _set_log(connection: sqlite3.Connection) -> None:
+    """Ask for a write-ahead log: this one statement does not wait while others ask for the same."""
+    for _ in range(100):
+        with suppress(sqlite3.OperationalError):
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        time.sleep(0.05)
+    connection.execute("PRAGMA journal_mode=WAL")
 
 
 def _stored_plan(path: Path, connection: sqlite3.Connection) -> Plan:

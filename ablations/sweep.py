@@ -82,6 +82,9 @@ class Sweep:
 
     def _each_once(self, leases: Leases) -> Iterator[Outcome]:
         def claim(cells: list[Cell]) -> list[Cell]:
+            # Groups of seeds have been put together before, where several share a GPU.
+            if self.drained:
+                return []
             held = set(leases.claim([cell.key for cell in cells]))
             return [cell for cell in cells if cell.key in held]
 
@@ -107,8 +110,12 @@ def missing_cells(store: Store, selection: Selection = EVERYTHING) -> Iterator[C
 @final
 @dataclass(frozen=True)
 class Ended:
-    """What came of a sweep: runs that left a record, cells whose last run crashed."""
+    """What came of a sweep: runs that left a record, and cells whose last run crashed.
 
+    `before` counts the cells that were stored when it began.
+    """
+
+    before: int
     trained: int
     crashed: list[Crashed]
     stopped: bool
@@ -120,8 +127,9 @@ def brought_to_end(sweep: Sweep, watch: Watch) -> Ended:
     A KeyboardInterrupt stops the workers; what was stored until then stays.
     """
     trained, crashed, stopped = 0, {}, False
+    start = tally(sweep.store, sweep.selection)
     try:
-        for outcome in watch(sweep.run(), tally(sweep.store, sweep.selection)):
+        for outcome in watch(sweep.run(), start):
             if isinstance(outcome, Crashed):
                 crashed[outcome.cell.key] = outcome
             else:
@@ -129,7 +137,7 @@ def brought_to_end(sweep: Sweep, watch: Watch) -> Ended:
                 crashed.pop(outcome.key, None)
     except KeyboardInterrupt:
         stopped = True
-    return Ended(trained, list(crashed.values()), stopped or sweep.drained)
+    return Ended(start.stored, trained, list(crashed.values()), stopped or sweep.drained)
 
 
 @contextmanager

@@ -16,8 +16,12 @@ from ablations.records import Record
 from ablations.train import Trainer
 from tests.samples import TINY
 
-# They need packages that only `nox -s bench` installs.
-collect_ignore = ["benchmarks/lightning_way.py", "benchmarks/monai_way.py"]
+# They need packages that only `nox -s bench` and `nox -s fuzz` install.
+collect_ignore = [
+    "benchmarks/lightning_way.py",
+    "benchmarks/monai_way.py",
+    "endurance/guided.py",
+]
 
 # As in a worker: sums over several threads round differently.
 torch.set_num_threads(1)

@@ -10,8 +10,11 @@ import pytest
 
 from ablations.doctor import examine, mend
 from ablations.plan import Plan
+from ablations.plan_file import read_plan
 from ablations.records import Record
 from ablations.store import Store
+from tests.endurance.sleeper import record_of
+from tests.samples import TINY
 from tests.test_merge import stored
 from unet import Refusal
 
@@ -111,3 +114,36 @@ def test_a_strangers_file_is_no_patient(tmp_path: Path) -> None:
         examine(path)
     with pytest.raises(Refusal, match="no such store"):
         examine(tmp_path / "none.db")
+
+
+def test_what_lies_between_two_damaged_pages_is_rescued(tmp_path: Path) -> None:
+    """Those on the pages are lost, and few beside; history and old files are kept."""
+    source = TINY.replace("seeds = 2", "seeds = 60").replace("tiny", "many")
+    plan = read_plan(source, name="many", file="many.toml")
+    records = {cell.key: record_of(cell) for cell in plan.cells()}
+    path = stored(tmp_path / "sweep.db", plan, list(records.values()))
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    content = bytearray(path.read_bytes())
+    pages = [at for at in range(0, len(content), 4096) if content[at] in {10, 13} and at]
+    bodies = [at for at in pages if content[at : at + 4096].count(b'"spec"') > 1]
+    gone = set()
+    for at in (bodies[0], bodies[-1]):
+        page = bytes(content[at : at + 4096])
+        gone |= {key for key in records if key.encode() in page}
+        content[at : at + 4096] = bytes(range(256)) * 16
+    path.write_bytes(content)
+    assert 0 < len(gone) < 30
+    mend(path)
+    with Store.open(path) as store:
+        kept = {record.key: record for record in store.records()}
+        assert len(list(store.attempts())) == len(records)
+    assert kept.items() <= records.items()
+    # Beside each page up to two records are out of reach as well.
+    assert len(records.keys() - kept.keys() - gone) <= 4
+    assert (tmp_path / "sweep.db.damaged").exists()
+    path.write_bytes(content)
+    mend(path)
+    assert (tmp_path / "sweep.db.damaged").read_bytes() == bytes(content)
+    assert (tmp_path / "sweep.db.damaged1").exists()

@@ -163,7 +163,7 @@ def test_progress_steers_no_terminal(tiny: Plan) -> None:
         assert "\x1b[2J" not in told
         assert "\u202e" not in told
         assert r"\x1b[2J" in told
-    ended = Ended(0, [crashed], stopped=False)
+    ended = Ended(0, 0, [crashed], stopped=False)
     assert "alert" in "".join(lines_of(ended, Tally(tiny, 4, 0, 4), [], "x"))
 
 

@@ -19,7 +19,7 @@ from ablations.leases import LEASE_SECONDS, Leases
 from ablations.plan import Plan
 from ablations.plan_file import read_plan
 from ablations.records import Record
-from ablations.store import MOST_ATTEMPTS, Store
+from ablations.store import MOST_ATTEMPTS, MOST_LOSSES, Store
 from tests.samples import TINY
 
 
@@ -51,6 +51,7 @@ class Sweeping(RuleBasedStateMachine):
         self.now = 1e9
         self.keys = [cell.key for cell in self.plan.cells()]
         self.done: dict[str, str] = {}
+        self.losses = dict.fromkeys(self.keys, 0)
         self.failures = dict.fromkeys(self.keys, 0)
         # Cell: holder, its deadline, and whether the holder is dead.
         self.held: dict[str, tuple[str, float, bool]] = {}
@@ -76,9 +77,9 @@ class Sweeping(RuleBasedStateMachine):
         free = before is None or before[2] or self.now >= before[1]
         gone = before is not None and free and key not in self.done
         if gone:
-            self.failures[key] += 1
+            self.losses[key] += 1
             del self.held[key]
-        expected = key not in self.done and free and self.failures[key] < MOST_ATTEMPTS
+        expected = key not in self.done and free and not self.is_given_up(key)
         assert self.live[name][1].claim([key]) == [key] * expected
         if expected:
             self.held[key] = (name, self.now + LEASE_SECONDS, False)
@@ -135,13 +136,18 @@ class Sweeping(RuleBasedStateMachine):
         """What was given up is asked for again."""
         self.live["a"][0].forgive()
         self.failures = dict.fromkeys(self.keys, 0)
+        self.losses = dict.fromkeys(self.keys, 0)
+
+    def is_given_up(self, key: str) -> bool:
+        """By failures of its own, or by many drivers that went down with it."""
+        return self.failures[key] >= MOST_ATTEMPTS or self.losses[key] >= MOST_LOSSES
 
     @invariant()
     def nothing_is_lost_or_counted_twice(self) -> None:
         """The store holds what was acknowledged, as it was, and nothing else."""
         with Store.open(self.path) as store:
             assert {r.key: r.environment["by"] for r in store.records()} == self.done
-            given_up = {key for key, count in self.failures.items() if count >= MOST_ATTEMPTS}
+            given_up = {key for key in self.keys if self.is_given_up(key)}
             assert store.given_up() == given_up - set(self.done)
 
     def teardown(self) -> None:
@@ -193,3 +199,28 @@ def test_leases_are_renewed_and_given_back(
             assert leases.claim([list(tiny.cells())[1].key])
         assert [attempt.outcome for attempt in store.attempts()] == ["done", "returned"]
         assert store.given_up() == set()
+
+
+def test_a_merge_into_a_store_that_is_run_is_no_damage(tmp_path: Path, tiny: Plan) -> None:
+    """What it brings meanwhile stays, and the run's own record is not kept twice."""
+    with Store.create(tmp_path / "sweep.db", tiny) as store, Leases(store) as leases:
+        record = blank(tiny, 0)
+        assert leases.claim([record.key]) == [record.key]
+        store.add(record)
+        assert leases.complete([record]) == []
+        assert [attempt.outcome for attempt in store.attempts()] == ["returned"]
+        assert list(store.records()) == [record]
+
+
+def test_drivers_that_die_blame_no_cell(tmp_path: Path, tiny: Plan) -> None:
+    """Three times is no proof; ten times may be one."""
+    path, key = tmp_path / "sweep.db", next(tiny.cells()).key
+    with Store.create(path, tiny) as store:
+        for lost in range(MOST_LOSSES):
+            with Leases(store) as leases:
+                assert leases.claim([key]) == [key], lost
+                with store.writing() as connection:
+                    connection.execute("UPDATE attempts SET outcome = 'lost' WHERE outcome IS NULL")
+        assert store.given_up() == {key}
+        with Leases(store) as leases:
+            assert leases.claim([key]) == []

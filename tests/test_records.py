@@ -34,7 +34,7 @@ def pictures(image: int, mask: int) -> dict[str, Any]:
         ({"counts": [[[2**63, 2, 3]] * 5] * 5}, "counts.0.0.0: Input should be less"),
         ({"macs": 10**400}, "macs: Input should be less"),
         ({"train_seconds": float("nan")}, "train_seconds: Input should be"),
-        ({"train_seconds": float("inf")}, "train_seconds: Input should be less"),
+        ({"train_seconds": float("inf")}, "train_seconds: Input should be a finite number"),
         ({"cell": {"spec": []}}, "cell is malformed"),
         ({"example": pictures(35, 20)}, "a picture of (35, 35) where the task has 36"),
         ({"example": pictures(36, 36)}, "a picture of (36, 36) where the task has 20"),

@@ -213,6 +213,19 @@ def test_an_export_is_read_back(
     assert sorted(records, key=str) == sorted(tiny_records, key=str)
 
 
+def test_an_export_with_a_run_twice_is_refused(
+    tmp_path: Path, tiny: Plan, tiny_records: list[Record]
+) -> None:
+    """It would count twice."""
+    with Store.create(tmp_path / "sweep.db", tiny) as store:
+        store.add_all(tiny_records)
+        export(store, tmp_path / "runs.jsonl")
+    lines = (tmp_path / "runs.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "runs.jsonl").write_text("".join([*lines, lines[1]]))
+    with pytest.raises(Refusal, match=r"runs.jsonl:6: run [0-9a-f]{32} is there twice"):
+        read_export(tmp_path / "runs.jsonl")
+
+
 @pytest.mark.parametrize("content", ["", "no json", "[]", '{"plan": 1}', '{"plan": "p"}'])
 def test_a_file_that_is_no_export(tmp_path: Path, content: str) -> None:
     """Refused by its first line."""

@@ -60,8 +60,8 @@ def test_a_sweep_runs_what_is_missing_and_only_that(
         for record in tiny_records[1:]:
             store.add(record)
         assert [cell.key for cell in missing_cells(store)] == [tiny_records[0].key]
-    assert sweep_in(tmp_path, tiny, Workers(2, "cpu")) == Ended(1, [], stopped=False)
-    assert sweep_in(tmp_path, tiny, Workers(2, "cpu")) == Ended(0, [], stopped=False)
+    assert sweep_in(tmp_path, tiny, Workers(2, "cpu")) == Ended(3, 1, [], stopped=False)
+    assert sweep_in(tmp_path, tiny, Workers(2, "cpu")) == Ended(4, 0, [], stopped=False)
     with Store.open(tmp_path / STORE) as store:
         now = tally(store)
         assert (now.cells, now.stored) == (4, 4)
@@ -288,3 +288,12 @@ def test_workers_that_die_at_their_start_are_replaced(
     monkeypatch.setattr(processes, "_start_worker", dies_always)
     with pytest.raises(Refusal, match="no worker could be started: all died at once"):
         list(Workers(2, "cpu", make=Trains).run(tiny.cells()))
+
+
+def test_the_first_interrupt_drains_on_a_gpu_too(tmp_path: Path, tiny: Plan) -> None:
+    """Where groups of seeds are put together before: nothing is begun any more."""
+    with Store.create(tmp_path / STORE, tiny) as store:
+        sweep = Sweep(store, Workers(1, make=FailsTogether))
+        for _ in sweep.run():
+            sweep.drained = True
+        assert len(store.keys()) < 4

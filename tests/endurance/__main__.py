@@ -24,8 +24,8 @@ PARTS: Final = ("faults", "kills", "inputs")
 KILLED: Final = "kill -9"
 KILLS: Final = 200
 INPUTS: Final = 10_000
-AT_MOST: Final = 20
-"""Kills in one sweep."""
+AT_MOST: Final = 9
+"""Kills in one sweep: fewer than give up a cell that goes down with its driver each time."""
 
 
 def say(line: str) -> None:
@@ -55,7 +55,7 @@ def killed(scratch: Path, quiet: Quiet, dice: random.Random) -> Endured:
         changed=sum(each.changed for each in verdicts),
         counted_twice=sum(each.counted_twice for each in verdicts),
         same_report=all(each.same_report for each in verdicts),
-        told="nothing: the same line goes on",
+        told="",
     )
 
 

@@ -56,7 +56,7 @@ def disk_full(folder: Path, quiet: Quiet) -> Seen:
     """A disk of 300 kB fills up in mid-sweep, stays full for another run, and is then enlarged."""
     with mounted(folder, "size=300k"):
         trial = Trial(folder)
-        refused = [trial.run("--retry") for _ in range(2)]
+        refused = [trial.run() for _ in range(2)]
         assert [each.returncode for each in refused] == [2, 2], refused
         subprocess.run(["mount", "-o", "remount,size=50m", str(folder)], check=True)
         return trial.verdict(quiet), last_line(refused[0], folder)
@@ -68,7 +68,7 @@ def read_only(folder: Path, quiet: Quiet) -> Seen:
         trial = Trial(folder)
         trial.run(HALF)
         subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
-        refused = trial.run("--retry")
+        refused = trial.run()
         assert refused.returncode == 2, refused
         subprocess.run(["mount", "-o", "remount,rw", str(folder)], check=True)
         return trial.verdict(quiet), last_line(refused, folder)
@@ -86,7 +86,7 @@ def clocks_leap(folder: Path, quiet: Quiet) -> Seen:
 
 def _together(folder: Path, quiet: Quiet, **environment: str) -> Seen:
     trial = Trial(folder)
-    drivers = [trial.start("--retry", **{SECONDS: "0.2"}, **environment) for _ in range(2)]
+    drivers = [trial.start(**{SECONDS: "0.2"}, **environment) for _ in range(2)]
     ended = [trial.ended(driver) for driver in drivers]
     assert all(each.returncode == 0 for each in ended), ended
     return trial.verdict(quiet), " / ".join(each.stdout.splitlines()[0] for each in ended)
@@ -99,7 +99,7 @@ def in_a_worker(folder: Path, quiet: Quiet, *, what: str, limit: float = 60) -> 
     assert ended.returncode == 1, ended
     given_up = next(line for line in ended.stdout.splitlines() if "given up" in line)
     assert len(trial.seen) == quiet.cells - int(given_up.split()[0]), "it took a neighbour with it"
-    return trial.verdict(quiet), given_up
+    return trial.verdict(quiet, "--retry"), given_up
 
 
 def record_cut(folder: Path, quiet: Quiet) -> Seen:
@@ -145,7 +145,7 @@ def log_cut(folder: Path, quiet: Quiet) -> Seen:
     log = folder / f"{STORE}-wal"
     os.truncate(log, log.stat().st_size // 2)
     trial.look()
-    return trial.verdict(quiet), "nothing: SQLite takes what is whole"
+    return trial.verdict(quiet), ""
 
 
 def another_version(folder: Path, quiet: Quiet) -> Seen:

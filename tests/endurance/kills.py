@@ -32,10 +32,12 @@ def _command_of(process: int) -> bytes:
     return b""
 
 
-def kill(driver: subprocess.Popen[str], whom: str, dice: random.Random) -> bool:
-    """Whether there was everybody to kill."""
+def strike(driver: subprocess.Popen[str], whom: str, dice: random.Random) -> bool:
+    """Whether there was everybody to kill; a worker is waited for."""
     workers = workers_of(driver.pid)
-    if whom != "driver" and not workers:
+    while whom != "driver" and not workers and driver.poll() is None:
+        workers = workers_of(driver.pid)
+    if driver.poll() is not None:
         return False
     with suppress(ProcessLookupError):
         if whom != "driver":
@@ -54,15 +56,15 @@ def kill_through(trial: Trial, most: int, dice: random.Random) -> dict[str, int]
     """
     kills = dict.fromkeys(WHOM, 0)
     while True:
-        driver = trial.start("--retry")
+        driver = trial.start()
         while driver.poll() is None:
-            whom, more = dice.choice(WHOM), dice.choice((0, 0, 1, 3, 5, 7, 9, 12))
+            whom, more = dice.choice(WHOM), dice.choice((0, 1, 2, 3, 5, 7, 9, 12))
             until = time.monotonic() + (60 if more else dice.uniform(0, 5))
             stored = len(trial.seen) + (more or trial.cells)
             while driver.poll() is None and time.monotonic() < until and len(trial.seen) < stored:
                 time.sleep(0.01)
                 trial.look()
-            if sum(kills.values()) < most and driver.poll() is None and kill(driver, whom, dice):
-                kills[whom] += 1
+            if sum(kills.values()) < most:
+                kills[whom] += strike(driver, whom, dice)
         if trial.ended(driver).returncode == 0:
             return kills

@@ -7,6 +7,7 @@ import platform
 import sqlite3
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -101,19 +102,20 @@ class Trial:
         self.changed |= {key for key in self.seen.keys() & now.keys() if now[key] != self.seen[key]}
         self.seen |= now
 
-    def verdict(self, quiet: Quiet) -> Verdict:
+    def verdict(self, quiet: Quiet, *words: str) -> Verdict:
         """Bring the sweep to its end, undisturbed, and judge it."""
-        last = self.run("--retry")
+        last = self.run(*words)
         assert last.returncode == 0, last.stderr
         assert len(self.seen) == quiet.cells
         with Store.open(self.folder / STORE) as store:
-            done = [attempt.key for attempt in store.attempts() if attempt.outcome == "done"]
-        again = len(done) - len(set(done)) - len(self.lost & set(done))
+            done = Counter(a.key for a in store.attempts() if a.outcome == "done")
+        # What was destroyed has to be done again.
+        again = sum(max(0, count - 1 - (key in self.lost)) for key, count in done.items())
         return Verdict(
             acknowledged=len(self.seen),
             lost=len(self.lost),
             changed=len(self.changed),
-            counted_twice=max(0, again),
+            counted_twice=again,
             same_report=(self.folder / "survives.md").read_bytes() == quiet.page,
         )
 
