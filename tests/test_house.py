@@ -187,7 +187,9 @@ MAP = {
         "unet.spec", "unet.algebra", "unet.memory", "unet.cost", "ablations.tables",
         "ablations.architecture",
     },
-    "ablations.endurance": {"ablations.cell", "ablations.files", "ablations.tables"},
+    "ablations.endurance": {
+        "unet.refusal", "ablations.cell", "ablations.files", "ablations.tables",
+    },
     "ablations.kills": {"unet.refusal", "ablations.files", "ablations.tables"},
     "ablations.conformance": {"ablations.files", "ablations.tables"},
     "ablations.performance": {
