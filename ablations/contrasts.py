@@ -11,12 +11,13 @@ import numpy as np
 
 from ablations.statistics import Array
 
-Kind = Literal["main effect", "simple effect", "interaction"]
+Kind = Literal["main effect", "simple effect", "interaction", "level"]
 
 BETWEEN: Final[Mapping[Kind, str]] = {
     "main effect": "",
     "simple effect": " at ",
     "interaction": " x ",
+    "level": "",
 }
 """What stands between the factors in a contrast's label."""
 
@@ -32,8 +33,9 @@ DECIMALS: Final = 12
 class Contrast:
     """One question to the seeds: two levels of a factor, alone or with those of another.
 
-    `levels` has those of each of `factors`: the reference and the other, or the single one at
-    which a simple effect is looked at. `by_seed` is (seeds,), nan where a needed score is missing.
+    `levels` has those of each of `factors`: the reference and the other, or the single one that is
+    compared with 0, or at which a simple effect is looked at. `by_seed` is (seeds,), nan where a
+    needed score is missing.
     """
 
     kind: Kind
@@ -72,6 +74,19 @@ def contrasts(scores: Array, axes: Mapping[str, Sequence[str]]) -> list[Contrast
         *(each for pair in permutations(factors, 2) for each in _simple(scores, axes, pair)),
         *(each for pair in combinations(factors, 2) for each in _interactions(scores, axes, pair)),
     ]
+
+
+def levels_alone(scores: Array, axes: Mapping[str, Sequence[str]]) -> Iterator[Contrast]:
+    """Every level by itself, against 0, averaged over the other factors; as for `contrasts`."""
+    for factor, levels in axes.items():
+        means = _means(scores, axes, (factor,))
+        for place, level in enumerate(levels):
+            yield Contrast(
+                kind="level",
+                factors=(factor,),
+                levels=((level,),),
+                by_seed=_rounded(means[:, place]),
+            )
 
 
 def _main(scores: Array, axes: Mapping[str, Sequence[str]], factor: str) -> Iterator[Contrast]:

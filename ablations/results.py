@@ -127,23 +127,26 @@ class Results:
         sizes = done.groupby("seed").size()
         return [int(seed) for seed in sizes.index[sizes == variants]]
 
-    @cached_property
-    def scores(self) -> Array:
-        """The headline metric as (seeds, levels of the first axis, of the second, ...).
+    def scores_on(self, metric: str) -> Array:
+        """A metric as (seeds, levels of the first axis, of the second, ...).
 
         nan where a run is missing or diverged.
         """
         sizes = [len(values) for values in self.plan.axes.values()]
         table = np.full((self.plan.seeds, *sizes), np.nan)
         codes = (self.runs[axis].cat.codes.to_numpy() for axis in self.plan.axes)
-        table[(self.runs["seed"].to_numpy(), *codes)] = self.runs[HEADLINE].to_numpy()
+        table[(self.runs["seed"].to_numpy(), *codes)] = self.runs[metric].to_numpy()
         return table
+
+    @property
+    def axes_in_words(self) -> dict[str, list[str]]:
+        """Every axis with its values as text."""
+        return {axis: [str(value) for value in values] for axis, values in self.plan.axes.items()}
 
     @cached_property
     def effects(self) -> list[tuple[Contrast, Effect]]:
         """Every main effect, simple effect and interaction on the headline metric, judged."""
-        axes = {axis: [str(v) for v in values] for axis, values in self.plan.axes.items()}
-        return judged(contrasts(self.scores, axes), self.plan.margin)
+        return judged(contrasts(self.scores_on(HEADLINE), self.axes_in_words), self.plan.margin)
 
     @cached_property
     def levels(self) -> dict[str, list[Level]]:

@@ -94,9 +94,17 @@ MAP = {
     "ablations.files": {"unet.refusal"},
     "ablations.tables": {"unet.refusal"},
     "ablations.cell": {"unet.refusal", "unet.spec", "unet.algebra", "ablations.shapes"},
-    "ablations.plan": {"unet.spec", "ablations.shapes", "ablations.cell"},
+    "ablations.claims": {"ablations.cell"},
+    "ablations.trials": {
+        "unet.refusal", "ablations.claims", "ablations.contrasts", "ablations.effects",
+        "ablations.metrics", "ablations.statistics",
+    },
+    "ablations.plan": {
+        "unet.refusal", "unet.spec", "ablations.shapes", "ablations.cell", "ablations.claims",
+    },
     "ablations.plan_file": {
-        "unet.refusal", "unet.algebra", "ablations.cell", "ablations.plan",
+        "unet.refusal", "unet.algebra", "ablations.cell", "ablations.claims", "ablations.trials",
+        "ablations.plan",
     },
     "ablations.records": {"unet.refusal", "ablations.shapes", "ablations.cell"},
     "ablations.store": {
@@ -182,6 +190,10 @@ MAP = {
         "ablations.statistics", "ablations.files", "ablations.tables", "ablations.results",
         "ablations.figures", "ablations.verdicts",
     },
+    "ablations.findings": {
+        "ablations.shapes", "ablations.statistics", "ablations.effects", "ablations.claims",
+        "ablations.trials", "ablations.tables", "ablations.results",
+    },
     "ablations.architecture": {"unet.spec", "unet.algebra", "unet.reach", "ablations.tables"},
     "ablations.costs": {
         "unet.spec", "unet.algebra", "unet.memory", "unet.cost", "ablations.tables",
@@ -203,6 +215,7 @@ MAP = {
         "ablations.files", "ablations.endurance", "ablations.kills", "ablations.conformance",
         "ablations.exports", "ablations.results", "ablations.performance", "ablations.promises",
         "ablations.calibration", "ablations.report", "ablations.architecture", "ablations.costs",
+        "ablations.findings",
     },
     "ablations.bench": {
         "unet.refusal", "ablations.files", "ablations.hardware", "ablations.performance",
