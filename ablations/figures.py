@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import io
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from ablations.records import Example, Record
 from ablations.results import HEADLINE, Results, pictured_rows, scores
 from ablations.shapes import TASKS
+
+# matplotlib takes longer to import than most commands to answer.
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 TILE_INCHES: Final = 1.35
 
@@ -32,6 +32,8 @@ def side_by_side(results: Results) -> bytes | None:
     }
     if not shown:
         return None
+    from matplotlib.figure import Figure
+
     across, rows = pictured_rows(results.plan)
     columns = [str(value) for value in results.plan.axes[across]]
     figure = Figure(
@@ -70,6 +72,8 @@ def _draw_row(tiles: npt.NDArray[np.object_], name: str, records: list[Record | 
 
 def _draw_image(tile: Axes, example: Example) -> None:
     """The whole image, with a frame around the window that is scored."""
+    from matplotlib.patches import Rectangle
+
     image = example.image.pixels()
     tile.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     height, width = example.mask.shape
@@ -79,6 +83,8 @@ def _draw_image(tile: Axes, example: Example) -> None:
 
 def colours(labels: Pixels, record: Record) -> npt.NDArray[np.float64]:
     """Class indices, or bits of overlapping classes, as (H, W, 3) colours on black."""
+    import matplotlib as mpl
+
     task = TASKS[record.parsed_cell().task.name]
     palette = mpl.colormaps["tab10"](np.arange(len(task.scored_classes)))[:, :3]
     if task.exclusive:
