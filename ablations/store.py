@@ -263,10 +263,16 @@ def _connect(path: Path) -> sqlite3.Connection:
 def connect_to_read(path: Path) -> sqlite3.Connection:
     """A connection that writes nothing, not even beside the file: its folder may be read-only."""
     address = f"{path.absolute().as_uri()}?mode=ro"
-    log = path.with_name(path.name + "-wal")
-    writable = os.access(path.parent, os.W_OK)
-    if not writable and not (log.exists() and log.stat().st_size):
-        address += "&immutable=1"
+    log, index = (path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))
+    logged = log.exists() and log.stat().st_size
+    if not os.access(path.parent, os.W_OK):
+        if not logged:
+            address += "&immutable=1"
+        elif not index.exists():
+            raise Refusal(
+                f"{path}: a log beside it is still to be put into it, and the folder is read-only; "
+                "copy the folder to where it can be written, and read it there"
+            )
     return sqlite3.connect(address, uri=True, isolation_level=None, timeout=60)
 
 
