@@ -52,9 +52,8 @@ class Work:
     @classmethod
     def of(cls, plan: Plan, only: Only) -> Self:
         """Of a plan, or some of its axes' values: specs and trainings are counted, not cells."""
-        size = plan.task.size
         variants = list(plan.variants_of("spec", only))
-        macs = (cost(plan.cell(values, 0).spec, size, size).macs for values in variants)
+        macs = (_forward_macs(plan.cell(values, 0)) for values in variants)
         trainings = [plan.cell(v, 0).training for v in plan.variants_of("training", only)]
         return cls(
             variants=variants,
@@ -117,9 +116,13 @@ def _bytes(work: Work, records: list[Record]) -> int:
     return work.cells * (plain + HISTORY_BYTES) + work.cells // work.seeds * (whole - plain)
 
 
+def _forward_macs(cell: Cell) -> int:
+    return cost(cell.spec, cell.input_size, cell.input_size).macs
+
+
 def _trials(cell: Cell) -> tuple[Cell, Cell]:
     """A run of one step, and one of so many that what they differ by can be measured."""
-    macs = cost(cell.spec, cell.task.size, cell.task.size).macs
+    macs = _forward_macs(cell)
     steps = min(MOST_STEPS, TRIAL_MACS // (3 * macs * cell.training.batch))
     tests = min(MOST_STEPS, TRIAL_MACS // macs)
     return _shortened(cell, 1, 1), _shortened(cell, 2 + steps, 2 + tests)

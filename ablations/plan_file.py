@@ -13,10 +13,10 @@ from typing import Any, Final, final, get_args
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from ablations.cell import STRICT, TaskSettings, Training
+from ablations.cell import STRICT, Cell, TaskSettings, Training
 from ablations.claims import Claim, Line
 from ablations.plan import AXES, Plan, group_and_name
-from unet.algebra import size_law
+from unet.algebra import SizeLaw, size_law
 from unet.refusal import Refusal, shown
 
 LONGEST: Final = 20_000
@@ -207,18 +207,30 @@ def _require_possible(plan: Plan, values: tuple[object, ...], lines: _Lines) -> 
     except Refusal as problem:
         raise lines.refusal(path_of("spec", problem.field), str(problem)) from None
     law, task = size_law(cell.spec), cell.task
-    if not law.is_legal(task.size):
-        raise lines.refusal(
-            path_of("task", "size"),
-            f"size {task.size} is not legal for {variant}: {law.nearest_in_words(task.size)}",
-        )
-    output = law.output(task.size)
+    if fault := _fault_of_size(cell, law, variant):
+        raise lines.refusal(path_of("task", "size"), fault)
+    output = law.output(cell.input_size)
     if task.scored > output or (output - task.scored) % 2:
         raise lines.refusal(
             path_of("task", "scored"),
             f"scored {task.scored} cannot be centred in the output of {variant}: "
             f"give {output} or less by an even number",
         )
+
+
+def _fault_of_size(cell: Cell, law: SizeLaw, variant: str) -> str | None:
+    """Why the net cannot be given the task's images, with or without a mirrored rim."""
+    size, rim = cell.task.size, cell.input_size - cell.task.size
+    if not law.is_legal(cell.input_size):
+        return f"size {size} is not legal for {variant}: {law.nearest_in_words(size)}"
+    if rim % 2:
+        return f"size {size} has no rim of equal width on all sides for {variant}: give an even one"
+    if rim // 2 >= size:
+        return (
+            f"size {size} is too small to be mirrored {rim // 2} pixels deep for {variant}: "
+            "give a larger one"
+        )
+    return None
 
 
 @final

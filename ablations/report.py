@@ -113,7 +113,7 @@ def limits(results: Results) -> Iterator[str]:
         "learns more slowly could still catch up."
     )
     yield chance(results)
-    if "padding" in results.factors:
+    if "padding" in results.factors and results.plan.task.border == "context":
         yield (
             "What padding does at the border of an image: the scored window lies inside it, where "
             "padding hardly reaches. Nets of different padding also differ in where their poolings "
@@ -230,24 +230,30 @@ def cell_caption(results: Results) -> str:
 
 
 def _scoring(results: Results) -> str:
-    scored = _varied_or_fixed(results, "task.scored")
     size = _varied_or_fixed(results, "task.size")
     weights = (
         " and starts from the same weights wherever shapes allow"
         if "init" not in results.factors
         else ""
     )
-    paddings = results.plan.values("padding")
-    window = ", all that a net without padding covers" if "valid" in paddings else ""
     return (
         f"A seed decides the training images, the initial weights and the test images. For each "
         f"seed every variant sees the same {size} x {size} images in the same order{weights}; "
-        "every variant is supervised and scored on the same pixels, the central "
-        f"{scored} x {scored}{window}. Scores are over all "
-        f"{_varied_or_fixed(results, 'training.test_images')} test images of a run together, "
-        "class by class, then averaged over the "
+        f"every variant is supervised and scored on the same pixels, {_window(results)}. Scores "
+        f"are over all {_varied_or_fixed(results, 'training.test_images')} test images of a run "
+        "together, class by class, then averaged over the "
         f"classes {', '.join(_task(results).scored_classes)}."
     )
+
+
+def _window(results: Results) -> str:
+    """Which pixels are scored, and how a net without padding comes to see around them."""
+    task, unpadded = results.plan.task, "valid" in results.plan.values("padding")
+    if task.border == "mirrored":
+        rim = ", which a net without padding sees extended by mirroring" if unpadded else ""
+        return f"all of the image{rim}"
+    covered = ", all that a net without padding covers" if unpadded else ""
+    return f"the central {task.scored} x {task.scored}{covered}"
 
 
 def stability(results: Results) -> str:
