@@ -105,6 +105,14 @@ def test_skip_and_upsampled_map_lie_on_one_grid(spec: UNetSpec) -> None:
             assert feature_map.vertical == maps[name.replace("crop", "upsampling")].vertical
 
 
+def test_an_unskipped_level_has_no_crop_and_no_more_channels() -> None:
+    """Without the topmost skip the last block reads the upsampled map alone."""
+    shapes = {m.layer.name: m.shape for m in algebra.trace(UNetSpec(unskipped=(0,)), 572, 572)}
+    assert shapes["join.0"] == shapes["upsampling.0"] == (64, 392, 392)
+    assert shapes["join.1"] == (256, 200, 200)
+    assert [name for name in shapes if name.startswith("crop")] == ["crop.3", "crop.2", "crop.1"]
+
+
 @given(specs())
 def test_the_output_is_centred_on_the_input(spec: UNetSpec) -> None:
     """Output pixel 0 lies half the margin in, on the pixel grid of the input."""

@@ -30,6 +30,7 @@ from unet.upsampling import UPSAMPLINGS, PixelShuffle, Resized, Transposed
 SPECS = [
     UNetSpec(depth=2, base_channels=2),
     UNetSpec(depth=2, base_channels=2, up_relu=True, up_keeps_channels=(0,), dropout_levels=2),
+    UNetSpec(depth=2, base_channels=2, unskipped=(1,)),
     UNetSpec(depth=2, base_channels=2, skip="add", upsampling="bilinear"),
     UNetSpec(depth=2, base_channels=2, padding="reflect", upsampling="pixel_shuffle"),
     UNetSpec(depth=1, base_channels=2, padding="circular", skip="none", norm="batch"),
@@ -64,7 +65,7 @@ def disagreements(spec: UNetSpec) -> Iterator[str]:
         row[np.arange(seen.first[pixel], seen.last[pixel] + 1) % height] = True
     if not np.array_equal(seen_by(spec, height, pixels), expected):
         yield "receptive field"
-    if SKIPS[spec.skip].uses_skip and not sees_its_own_place_through_the_skip(spec):
+    if SKIPS[spec.skip_at(0)].uses_skip and not sees_its_own_place_through_the_skip(spec):
         yield "place of a skip"
 
 

@@ -93,7 +93,7 @@ def test_every_layer_sees_what_the_algebra_says(
         block.register_forward_pre_hook(
             lambda _block, inputs, level=level: seen.update({f"join.{level}": inputs[0]})
         )
-    levels = iter(reversed(range(spec.depth)))
+    levels = (level for level in reversed(range(spec.depth)) if level not in spec.unskipped)
 
     def crop(x: torch.Tensor, height: int, width: int) -> torch.Tensor:
         return seen.setdefault(f"crop.{next(levels)}", center_crop(x, height, width))

@@ -206,11 +206,12 @@ def _layers(spec: UNetSpec) -> Iterator[Layer]:
     for level in reversed(range(spec.depth)):
         upsampled = spec.upsampled_channels(level)
         yield _upsampling(spec, level, channels, upsampled)
-        if SKIPS[spec.skip].uses_skip:
+        skip = SKIPS[spec.skip_at(level)]
+        if skip.uses_skip:
             yield Layer(
                 name=f"crop.{level}", operation="crop", level=level, channels=spec.channels(level)
             )
-        joined = SKIPS[spec.skip].channels(upsampled, spec.channels(level))
+        joined = skip.channels(upsampled, spec.channels(level))
         yield Layer(name=f"join.{level}", operation="join", level=level, channels=joined)
         yield from _block(spec, f"expansive.{level}", level, joined)
         channels = spec.channels(level)
