@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ablations.contrasts import Contrast, contrasts
+from ablations.comparisons import Comparison, asked, comparisons
+from ablations.contrasts import Contrast, Design
 from ablations.effects import Effect, judged
 from ablations.metrics import METRICS, Counts, macro
 from ablations.plan import Plan
@@ -128,11 +129,18 @@ class Results:
         return [int(seed) for seed in sizes.index[sizes == variants]]
 
     @cached_property
-    def scores(self) -> Array:
-        """The headline metric as (seeds, levels of the first axis, of the second, ...).
+    def design(self) -> Design:
+        """The headline metric of every seed and variant; nan where a run is missing or diverged."""
+        return Design(self._scores, self.axes)
 
-        nan where a run is missing or diverged.
-        """
+    @cached_property
+    def axes(self) -> dict[str, list[str]]:
+        """The plan's axes with their levels as text."""
+        return {axis: [str(value) for value in values] for axis, values in self.plan.axes.items()}
+
+    @property
+    def _scores(self) -> Array:
+        """(seeds, levels of the first axis, of the second, ...)."""
         sizes = [len(values) for values in self.plan.axes.values()]
         table = np.full((self.plan.seeds, *sizes), np.nan)
         codes = (self.runs[axis].cat.codes.to_numpy() for axis in self.plan.axes)
@@ -142,19 +150,25 @@ class Results:
     @cached_property
     def effects(self) -> list[tuple[Contrast, Effect]]:
         """Every main effect, simple effect and interaction on the headline metric, judged."""
-        axes = {axis: [str(v) for v in values] for axis, values in self.plan.axes.items()}
-        return judged(contrasts(self.scores, axes), self.plan.margin)
+        return judged(asked(self.design), self.plan.margin)
 
     @cached_property
-    def levels(self) -> dict[str, list[Level]]:
-        """Each factor's values, over the whole seeds only, so that every mean is balanced."""
-        return {factor: list(self._levels(factor)) for factor in self.factors}
+    def comparisons(self) -> list[Comparison]:
+        """What sentences and tables are about: each factor, where it is compared."""
+        return list(comparisons(self.axes))
 
-    def _levels(self, factor: str) -> Iterator[Level]:
-        whole = self.runs[self.runs["seed"].isin(self.whole_seeds)]
-        means = whole.groupby([factor, "seed"])[list(METRICS)].mean()
-        for value in map(str, self.plan.axes[factor]):
-            by_seed = means[means.index.get_level_values(factor) == value]
+    @cached_property
+    def levels(self) -> dict[Comparison, list[Level]]:
+        """What each comparison compares, over the whole seeds, so that every mean is balanced."""
+        return {each: list(self._levels(each)) for each in self.comparisons}
+
+    def _levels(self, comparison: Comparison) -> Iterator[Level]:
+        runs = self.runs[self.runs["seed"].isin(self.whole_seeds)]
+        for axis, level in comparison.held:
+            runs = runs[runs[axis] == level]
+        means = runs.groupby([comparison.factor, "seed"])[list(METRICS)].mean()
+        for value in self.axes[comparison.factor]:
+            by_seed = means[means.index.get_level_values(comparison.factor) == value]
             yield Level(
                 value,
                 {metric: mean_interval(by_seed[metric].tolist()) for metric in METRICS},
