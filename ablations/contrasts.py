@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, permutations
-from typing import Final, Literal, final
+from typing import Final, Literal, Self, final
 
 import numpy as np
 
@@ -27,6 +27,33 @@ MOST_LEVELS: Final = 8
 DECIMALS: Final = 12
 """Of a contrast: what is equal but for the rounding of its sums is equal."""
 
+Held = tuple[tuple[str, str], ...]
+"""Axes that are looked at in one of their levels only, each with that level."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Design:
+    """Scores of a factorial design, or of the part of one in which some axes are `held`.
+
+    `scores` is (seeds, levels of the first axis, of the second, ...), nan where a run failed or
+    diverged; `axes` names the levels.
+    """
+
+    scores: Array
+    axes: Mapping[str, Sequence[str]]
+    held: Held = ()
+
+    def at(self, held: Held) -> Self:
+        """The part in which the axes of `held` have these levels."""
+        part = self
+        for axis, level in held:
+            place, levels = list(part.axes).index(axis), list(part.axes[axis])
+            scores = np.take(part.scores, levels.index(level), axis=1 + place)
+            others = {name: values for name, values in part.axes.items() if name != axis}
+            part = replace(part, scores=scores, axes=others, held=(*part.held, (axis, level)))
+        return part
+
 
 @final
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -35,57 +62,60 @@ class Contrast:
 
     `levels` has those of each of `factors`: the reference and the other, or the single one that is
     compared with 0, or at which a simple effect is looked at. `by_seed` is (seeds,), nan where a
-    needed score is missing.
+    needed score is missing. `held` is that of its design.
     """
 
     kind: Kind
     factors: tuple[str, ...]
     levels: tuple[tuple[str, ...], ...]
     by_seed: Array
+    held: Held = ()
 
     @property
     def label(self) -> str:
         """Such as `padding: zeros - valid at skip: none`."""
         parts = zip(self.factors, self.levels, strict=True)
-        return BETWEEN[self.kind].join(f"{f}: {' - '.join(pair[::-1])}" for f, pair in parts)
+        told = BETWEEN[self.kind].join(f"{f}: {' - '.join(pair[::-1])}" for f, pair in parts)
+        return told + "".join(f" where {axis}: {level}" for axis, level in self.held)
 
     @property
-    def family(self) -> tuple[Kind, tuple[str, ...]]:
+    def family(self) -> tuple[object, ...]:
         """What it is judged together with: a kind of contrast of the same factors.
 
         "Does padding matter?" is one question with one chance of 5 % to err, and a factor that a
         plan also varies does not make it harder to answer. A plan with several families may err
         in each.
         """
-        return self.kind, self.factors
+        return self.kind, self.factors, *self.held
 
 
-def contrasts(scores: Array, axes: Mapping[str, Sequence[str]]) -> list[Contrast]:
+def contrasts(design: Design) -> list[Contrast]:
     """Every main effect, simple effect and two-way interaction, averaged over the other factors.
 
-    `scores` is (seeds, levels of the first axis, of the second, ...), nan where a run failed or
-    diverged: a contrast that needs the run does without the seed. `axes` names levels; an axis of
-    one level asks nothing.
+    A contrast that needs a missing score does without the seed. An axis of one level asks nothing.
     """
+    scores, axes = design.scores, design.axes
     assert scores.shape[1:] == tuple(map(len, axes.values()))
     factors = [axis for axis, levels in axes.items() if 1 < len(levels) <= MOST_LEVELS]
-    return [
+    found = (
         *(each for axis in axes for each in _main(scores, axes, axis)),
         *(each for pair in permutations(factors, 2) for each in _simple(scores, axes, pair)),
         *(each for pair in combinations(factors, 2) for each in _interactions(scores, axes, pair)),
-    ]
+    )
+    return [replace(each, held=design.held) for each in found]
 
 
-def levels_alone(scores: Array, axes: Mapping[str, Sequence[str]]) -> Iterator[Contrast]:
-    """Every level by itself, against 0, averaged over the other factors; as for `contrasts`."""
-    for factor, levels in axes.items():
-        means = _means(scores, axes, (factor,))
+def levels_alone(design: Design) -> Iterator[Contrast]:
+    """Every level by itself, against 0, averaged over the other factors."""
+    for factor, levels in design.axes.items():
+        means = _means(design.scores, design.axes, (factor,))
         for place, level in enumerate(levels):
             yield Contrast(
                 kind="level",
                 factors=(factor,),
                 levels=((level,),),
                 by_seed=_rounded(means[:, place]),
+                held=design.held,
             )
 
 

@@ -91,7 +91,8 @@ def _places(record: Record, results: Results) -> Iterator[str]:
     levels = dict(zip(plan.axes, map(str, plan.levels(cell)), strict=True))
     yield f"  {plan.name}_cells.csv: the row {_listed(levels)}"
     if cell.seed in results.whole_seeds:
-        rows = ", ".join(f"{factor} {levels[factor]}" for factor in results.factors)
+        mine = (each for each in results.comparisons if each.has(levels))
+        rows = ", ".join(f"{each.label} {levels[each.factor]}" for each in mine)
         yield f"  {plan.name}_factors.csv: the rows {rows}"
     used = [contrast for contrast, _ in results.effects if _uses(contrast, levels)]
     for contrast in used:
@@ -104,4 +105,5 @@ def _places(record: Record, results: Results) -> Iterator[str]:
 def _uses(contrast: Contrast, levels: dict[str, str]) -> bool:
     """Whether a contrast is made of runs with these levels, among others."""
     pairs = zip(contrast.factors, contrast.levels, strict=True)
-    return all(levels[factor] in wanted for factor, wanted in pairs)
+    held = all(levels[axis] == level for axis, level in contrast.held)
+    return held and all(levels[factor] in wanted for factor, wanted in pairs)

@@ -1,13 +1,16 @@
-"""The figure of a report: image, mask and prediction, side by side for the compared variants."""
+"""The figures of a report: predictions side by side, and effects over the training budget."""
 
 from __future__ import annotations
 
 import io
+from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from ablations.budgets import Course
+from ablations.comparisons import in_words
 from ablations.records import Example, Record
 from ablations.results import HEADLINE, Results, pictured_rows, scores
 from ablations.shapes import TASKS
@@ -15,6 +18,7 @@ from ablations.shapes import TASKS
 # matplotlib takes longer to import than most commands to answer.
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 TILE_INCHES: Final = 1.35
 
@@ -46,10 +50,46 @@ def side_by_side(results: Results) -> bytes | None:
         _draw_row(tiles, " ".join((*row[0], *row[1])), present)
     for tile, title in zip(grid[0], ["image", "mask", *columns], strict=True):
         tile.set_title(title, fontsize=8)
+    return _as_png(figure)
+
+
+def _as_png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     # Without the library's version in its metadata the file depends on its content alone.
     figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
     return buffer.getvalue()
+
+
+def over_the_budget(courses: list[Course]) -> bytes:
+    """A PNG: a panel for each factor, with a curve for each pair of its levels."""
+    from matplotlib.figure import Figure
+
+    panels = [list(group) for _, group in groupby(courses, key=lambda c: (c.factor, c.held))]
+    figure = Figure(figsize=(4.2 * len(panels), 3.2), layout="constrained")
+    for tile, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        tile.set_title(panel[0].factor + in_words(panel[0].held), fontsize=9)
+        _draw_courses(tile, panel)
+    return _as_png(figure)
+
+
+def _draw_courses(tile: Axes, courses: list[Course]) -> None:
+    steps = sorted(courses[0].effects)
+    tile.axhline(0, color="grey", linewidth=0.8)
+    for place, course in enumerate(courses):
+        spans = [course.effects[each].interval for each in steps]
+        # Side by side, so that no interval hides another.
+        shifted = [each * (1 + 0.02 * (place - (len(courses) - 1) / 2)) for each in steps]
+        means = [span.mean for span in spans]
+        reach = [[s.mean - s.low for s in spans], [s.high - s.mean for s in spans]]
+        label = f"{course.high} - {course.low}"
+        tile.errorbar(shifted, means, yerr=reach, marker="o", markersize=3, capsize=2, label=label)
+    tile.set_xscale("log")
+    tile.set_xticks(steps, [str(each) for each in steps])
+    tile.minorticks_off()
+    tile.set_xlabel("training steps", fontsize=8)
+    tile.set_ylabel(f"difference in {HEADLINE}", fontsize=8)
+    tile.tick_params(labelsize=7)
+    tile.legend(fontsize=7)
 
 
 def _draw_row(tiles: npt.NDArray[np.object_], name: str, records: list[Record | None]) -> None:

@@ -22,7 +22,7 @@ Tried = tuple[Results, Trial]
 def trials(sweeps: Iterable[Results]) -> list[Tried]:
     """The trial of every claim that the sweeps' plans make, by their numbers."""
     tried = [
-        (results, Trial.of(claim, results.scores_on, results.axes_in_words))
+        (results, Trial.of(claim, results.design_on))
         for results in sweeps
         for claim in results.plan.claims
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self, final
 
+from ablations.comparisons import Comparison
 from ablations.contrasts import Contrast
 from ablations.plan import Plan
 from ablations.power import SeedsNeeded, seeds_from_pilot
@@ -44,7 +45,7 @@ class Needs:
             )
         if pilot.runs.empty:
             raise Refusal(f"the pilot of plan {plan.name} has no runs yet; run a few seeds")
-        factors = [_needed(pilot, factor, effect) for factor in pilot.factors]
+        factors = [_needed(pilot, comparison, effect) for comparison in pilot.comparisons]
         return cls(effect, factors, float(pilot.cells["seconds"].sum()))
 
     @property
@@ -53,12 +54,11 @@ class Needs:
         return max(each.seeds.seeds for each in self.factors)
 
 
-def _needed(pilot: Results, factor: str, effect: float) -> Needed:
-    wanted = "main effect", (factor,)
-    family = [contrast for contrast, _ in pilot.effects if contrast.family == wanted]
+def _needed(pilot: Results, comparison: Comparison, effect: float) -> Needed:
+    family = [each for each, _ in pilot.effects if each.family == comparison.family]
     each = [(seeds_from_pilot(c.by_seed, effect, len(family)), c) for c in family]
     most, contrast = max(each, key=lambda pair: pair[0].seeds)
-    return Needed(factor, _told(contrast), most)
+    return Needed(comparison.label, _told(contrast), most)
 
 
 def _told(contrast: Contrast) -> str:

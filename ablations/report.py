@@ -13,7 +13,9 @@ from typing import Any, Final
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from ablations.figures import side_by_side
+from ablations.budgets import Course, caption, courses, sentences, table
+from ablations.comparisons import budgets
+from ablations.figures import over_the_budget, side_by_side
 from ablations.files import replace_file
 from ablations.metrics import METRICS
 from ablations.results import HEADLINE, Results
@@ -75,6 +77,9 @@ def render(results: Results) -> dict[str, bytes]:
     figure = side_by_side(results)
     if figure is not None:
         files[f"figures/{name}.png"] = figure
+    found = courses(results)
+    if found:
+        files[f"figures/{name}_budget.png"] = over_the_budget(found)
     page = _TEMPLATES.get_template("report.md.j2").render(
         plan=results.plan,
         results=results,
@@ -86,6 +91,7 @@ def render(results: Results) -> dict[str, bytes]:
         main_effects=main_effects_table(results),
         main_effects_caption=main_effects_caption(results),
         interactions=interactions_table(results),
+        budget=_budget(found),
         cell_table=_cell_table(results),
         cell_caption=cell_caption(results),
         stability=stability(results),
@@ -93,6 +99,13 @@ def render(results: Results) -> dict[str, bytes]:
         conditions=list(conditions(results)),
     )
     return {f"{name}.md": page.encode(), **files}
+
+
+def _budget(found: list[Course]) -> dict[str, object] | None:
+    """What the page says of effects over the training budget, if it varies."""
+    if not found:
+        return None
+    return {"sentences": sentences(found), "table": table(found), "caption": caption(found)}
 
 
 def limits(results: Results) -> Iterator[str]:
@@ -103,15 +116,11 @@ def limits(results: Results) -> Iterator[str]:
             "(see Conditions), whose arithmetic or versions may differ; where one level's runs are "
             "from one and another's from another, a difference may come from that."
         )
-    steps = _varied_or_fixed(results, "training.steps")
     yield (
         f"How it would be on other images: there is one task, {_task(results).summary}, and "
         "it was made, not photographed."
     )
-    yield (
-        f"Which variant is best in the end: every net was trained for {steps} steps. One that "
-        "learns more slowly could still catch up."
-    )
+    yield _budget_in_words(results)
     yield chance(results)
     if "padding" in results.factors and results.plan.task.border == "context":
         yield (
@@ -131,12 +140,27 @@ def limits(results: Results) -> Iterator[str]:
     )
 
 
+def _budget_in_words(results: Results) -> str:
+    varied = budgets(results.axes)
+    if len(varied) > 1:
+        return (
+            "Which variant is best in the end: what is said of a factor is said of "
+            f"{varied[-1]} steps, the largest of {len(varied)} budgets. One that learns more "
+            "slowly could still catch up; how differences change with the budget is told below."
+        )
+    steps = _varied_or_fixed(results, "training.steps")
+    return (
+        f"Which variant is best in the end: every net was trained for {steps} steps. One that "
+        "learns more slowly could still catch up."
+    )
+
+
 def factor_rows(results: Results) -> pd.DataFrame:
     """One row a level: seeds, scores and the paired difference to the factor's first level."""
     rows = []
-    for factor, levels in results.levels.items():
+    for comparison, levels in results.levels.items():
         for level in levels:
-            row: dict[str, object] = {"factor": factor, "level": level.value}
+            row: dict[str, object] = {"factor": comparison.label, "level": level.value}
             row["seeds"] = len(level.by_seed)
             for metric, interval in level.scores.items():
                 row |= _interval_columns(metric, interval)
@@ -152,7 +176,7 @@ def _interval_columns(name: str, interval: Interval) -> dict[str, object]:
 def _factor_table(results: Results) -> str:
     rows = [
         {
-            "factor": factor,
+            "factor": comparison.label,
             "level": f"`{level.value}`",
             "seeds": str(len(level.by_seed)),
             **{metric: _spanned(interval) for metric, interval in level.scores.items()},
@@ -160,7 +184,7 @@ def _factor_table(results: Results) -> str:
                 "-" if level is levels[0] else _spanned(level.above(levels[0]), sign="+")
             ),
         }
-        for factor, levels in results.levels.items()
+        for comparison, levels in results.levels.items()
         for level in levels
     ]
     return as_markdown(rows) if rows else "No axis of the plan has two values."

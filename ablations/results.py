@@ -14,13 +14,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ablations.contrasts import Contrast, contrasts
+from ablations.comparisons import Comparison, asked, comparisons
+from ablations.contrasts import Contrast, Design
 from ablations.effects import Effect, judged
 from ablations.metrics import METRICS, Counts, macro
 from ablations.plan import Plan
 from ablations.records import Record
 from ablations.shapes import TASKS
-from ablations.statistics import Array, Interval, half_width, mean_interval, paired_difference
+from ablations.statistics import Interval, half_width, mean_interval, paired_difference
 
 HEADLINE: Final = "IoU"
 """The metric that sentences are about."""
@@ -127,37 +128,41 @@ class Results:
         sizes = done.groupby("seed").size()
         return [int(seed) for seed in sizes.index[sizes == variants]]
 
-    def scores_on(self, metric: str) -> Array:
-        """A metric as (seeds, levels of the first axis, of the second, ...).
-
-        nan where a run is missing or diverged.
-        """
+    def design_on(self, metric: str) -> Design:
+        """A metric of every seed and variant; nan where a run is missing or diverged."""
         sizes = [len(values) for values in self.plan.axes.values()]
         table = np.full((self.plan.seeds, *sizes), np.nan)
         codes = (self.runs[axis].cat.codes.to_numpy() for axis in self.plan.axes)
         table[(self.runs["seed"].to_numpy(), *codes)] = self.runs[metric].to_numpy()
-        return table
+        return Design(table, self.axes)
 
-    @property
-    def axes_in_words(self) -> dict[str, list[str]]:
-        """Every axis with its values as text."""
+    @cached_property
+    def axes(self) -> dict[str, list[str]]:
+        """The plan's axes with their levels as text."""
         return {axis: [str(value) for value in values] for axis, values in self.plan.axes.items()}
 
     @cached_property
     def effects(self) -> list[tuple[Contrast, Effect]]:
         """Every main effect, simple effect and interaction on the headline metric, judged."""
-        return judged(contrasts(self.scores_on(HEADLINE), self.axes_in_words), self.plan.margin)
+        return judged(asked(self.design_on(HEADLINE)), self.plan.margin)
 
     @cached_property
-    def levels(self) -> dict[str, list[Level]]:
-        """Each factor's values, over the whole seeds only, so that every mean is balanced."""
-        return {factor: list(self._levels(factor)) for factor in self.factors}
+    def comparisons(self) -> list[Comparison]:
+        """What sentences and tables are about: each factor, where it is compared."""
+        return list(comparisons(self.axes))
 
-    def _levels(self, factor: str) -> Iterator[Level]:
-        whole = self.runs[self.runs["seed"].isin(self.whole_seeds)]
-        means = whole.groupby([factor, "seed"])[list(METRICS)].mean()
-        for value in map(str, self.plan.axes[factor]):
-            by_seed = means[means.index.get_level_values(factor) == value]
+    @cached_property
+    def levels(self) -> dict[Comparison, list[Level]]:
+        """What each comparison compares, over the whole seeds, so that every mean is balanced."""
+        return {each: list(self._levels(each)) for each in self.comparisons}
+
+    def _levels(self, comparison: Comparison) -> Iterator[Level]:
+        runs = self.runs[self.runs["seed"].isin(self.whole_seeds)]
+        for axis, level in comparison.held:
+            runs = runs[runs[axis] == level]
+        means = runs.groupby([comparison.factor, "seed"])[list(METRICS)].mean()
+        for value in self.axes[comparison.factor]:
+            by_seed = means[means.index.get_level_values(comparison.factor) == value]
             yield Level(
                 value,
                 {metric: mean_interval(by_seed[metric].tolist()) for metric in METRICS},

@@ -51,6 +51,10 @@ class Interval:
         """Whether the two intervals share a value; unknown bounds count as overlap."""
         return not (self.low > other.high or self.high < other.low)
 
+    def __neg__(self) -> Interval:
+        """That of the opposite difference."""
+        return Interval(-self.mean, -self.high, -self.low, self.n)
+
     def excludes_zero(self) -> bool:
         """Whether 0 lies outside; never so for unknown bounds."""
         return self.low > 0 or self.high < 0

@@ -9,13 +9,12 @@ from typing import Final, Literal, final
 import numpy as np
 
 from ablations.claims import Claim, Prediction
-from ablations.contrasts import Contrast, contrasts, levels_alone
+from ablations.comparisons import asked
+from ablations.contrasts import Contrast, Design, levels_alone
 from ablations.effects import Effect, effects
 from ablations.metrics import METRICS
 from ablations.statistics import Array
 from unet.refusal import Refusal, require_choice, shown
-
-Axes = Mapping[str, Sequence[str]]
 
 Outcome = Literal["reproduced", "not reproduced", "undecided"]
 
@@ -25,8 +24,8 @@ MOST_NAMED: Final = 8
 def require_testable(claims: Sequence[Claim], axes: Mapping[str, Sequence[object]]) -> None:
     """Refuse a prediction about a metric or a contrast that there is not."""
     named = {axis: list(map(str, values)) for axis, values in axes.items()}
-    nothing = np.zeros((1, *map(len, named.values())))
-    labels = [contrast.label for contrast in _predictable(nothing, named)]
+    nothing = Design(np.zeros((1, *map(len, named.values()))), named)
+    labels = [contrast.label for contrast in _predictable(nothing)]
     for claim in claims:
         for prediction in claim.predictions:
             require_choice(f"claim {claim.number}: metric", prediction.metric, METRICS)
@@ -49,9 +48,9 @@ def _alike(contrast: str, labels: Sequence[str]) -> str:
     return f"it has {', '.join(some)}{more}"
 
 
-def _predictable(scores: Array, axes: Axes) -> Iterator[Contrast]:
-    yield from contrasts(scores, axes)
-    yield from levels_alone(scores, axes)
+def _predictable(design: Design) -> Iterator[Contrast]:
+    yield from asked(design)
+    yield from levels_alone(design)
 
 
 @final
@@ -63,9 +62,9 @@ class Trial:
     effects: tuple[Effect, ...]
 
     @classmethod
-    def of(cls, claim: Claim, scores: Callable[[str], Array], axes: Axes) -> Trial:
-        """`scores` gives those of a metric, as `contrasts` wants them."""
-        family = [_by_seed(each, scores(each.metric), axes) for each in claim.predictions]
+    def of(cls, claim: Claim, design_on: Callable[[str], Design]) -> Trial:
+        """By the scores that `design_on` has of each metric."""
+        family = [_by_seed(each, design_on(each.metric)) for each in claim.predictions]
         margins = [each.margin for each in claim.predictions]
         return cls(claim, tuple(effects(family, margins)))
 
@@ -83,8 +82,8 @@ class Trial:
         return "not reproduced" if "not reproduced" in seen else "undecided"
 
 
-def _by_seed(prediction: Prediction, scores: Array, axes: Axes) -> Array:
-    named = (each for each in _predictable(scores, axes) if each.label == prediction.contrast)
+def _by_seed(prediction: Prediction, design: Design) -> Array:
+    named = (each for each in _predictable(design) if each.label == prediction.contrast)
     return next(named).by_seed
 
 

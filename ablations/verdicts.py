@@ -9,6 +9,7 @@ from typing import Final
 
 import pandas as pd
 
+from ablations.comparisons import Comparison, in_words
 from ablations.contrasts import Contrast
 from ablations.effects import Effect
 from ablations.results import HEADLINE, Results
@@ -31,16 +32,17 @@ def findings(results: Results) -> Iterator[str]:
             "runs, and a difference needs at least two seeds to be told from chance."
         )
         return
-    for factor in results.factors:
-        family = _family(results, factor)
+    for comparison in results.comparisons:
+        family = _family(results, comparison)
         pairs = sorted(family, key=lambda pair: -abs(pair[1].interval.mean))
         told = "; ".join(_compared(contrast, effect) for contrast, effect in pairs)
-        yield f"**{factor}** {_verdict([effect for _, effect in family])}: {told}."
+        verdict = _verdict([effect for _, effect in family])
+        yield f"**{comparison.factor}**{comparison.where} {verdict}: {told}."
 
 
-def _family(results: Results, factor: str) -> list[Judged]:
-    """The main effects of a factor."""
-    return [pair for pair in results.effects if pair[0].family == ("main effect", (factor,))]
+def _family(results: Results, comparison: Comparison) -> list[Judged]:
+    """The main effects of a factor, where it is compared."""
+    return [pair for pair in results.effects if pair[0].family == comparison.family]
 
 
 def _verdict(family: list[Effect]) -> str:
@@ -74,8 +76,9 @@ def _compared(contrast: Contrast, effect: Effect) -> str:
     interval = effect.interval
     if interval.mean < 0:
         lower, upper = upper, lower
-        interval = Interval(-interval.mean, -interval.high, -interval.low, interval.n)
-    bounds = f"95 % interval {interval.low:.3f} to {interval.high:.3f}, p {_p(effect.adjusted_p)}"
+        interval = -interval
+    p = probability(effect.adjusted_p)
+    bounds = f"95 % interval {interval.low:.3f} to {interval.high:.3f}, p {p}"
     if effect.verdict in DECIDED:
         small = f", which is less than {effect.margin:g}" if effect.within_margin else ""
         return f"`{upper}` scores {interval.mean:.3f} above `{lower}` ({bounds}){small}"
@@ -107,19 +110,19 @@ def main_effects_table(results: Results) -> str:
     """One row a pair of levels."""
     rows = [
         {
-            "factor": contrast.factors[0],
+            "factor": comparison.label,
             "difference": f"`{contrast.levels[0][1]}` - `{contrast.levels[0][0]}`",
             "seeds": _seeds(effect),
-            HEADLINE: _spanned(effect.interval),
+            HEADLINE: spanned(effect.interval),
             "bootstrap": _bounds(effect.bootstrap),
-            "p": _p(effect.p),
-            "p (Holm)": _p(effect.adjusted_p),
+            "p": probability(effect.p),
+            "p (Holm)": probability(effect.adjusted_p),
             "g": _known(effect.standardised, "+.1f"),
             "seeds above 0": _known(effect.improvement.mean, ".0%"),
             "verdict": effect.verdict,
         }
-        for factor in results.factors
-        for contrast, effect in _family(results, factor)
+        for comparison in results.comparisons
+        for contrast, effect in _family(results, comparison)
     ]
     return as_markdown(rows) if rows else "No axis of the plan has two values."
 
@@ -137,9 +140,10 @@ def main_effects_caption(results: Results) -> str:
     return (
         f"Differences in {HEADLINE}, paired by seed and averaged over all other factors, with "
         "Student's 95 % interval and the studentised bootstrap's. p is of the exact sign-flip test "
-        f"(with {seeds} seeds at least {_p(smallest_p(seeds))}), beside it after Holm's correction "
-        "within the factor; g is Hedges' g of paired differences. Verdicts go by the corrected p; "
-        f"{alike}. A seed with a missing or diverged run is left out where the run is needed."
+        f"(with {seeds} seeds at least {probability(smallest_p(seeds))}), beside it after Holm's "
+        "correction within the factor; g is Hedges' g of paired differences. Verdicts go by the "
+        f"corrected p; {alike}. A seed with a missing or diverged run is left out where the run is "
+        "needed."
     )
 
 
@@ -147,17 +151,17 @@ def interactions_table(results: Results) -> str:
     """One row a pair of factors: how many of its differences of differences are not nothing."""
     kept = [pair for pair in results.effects if pair[0].kind == "interaction"]
     rows = []
-    for factors, pairs in groupby(kept, key=lambda pair: pair[0].factors):
+    for _, pairs in groupby(kept, key=lambda pair: pair[0].family):
         family = list(pairs)
         contrast, effect = max(family, key=lambda pair: abs(pair[1].interval.mean))
         rows.append(
             {
-                "factors": " x ".join(factors),
+                "factors": " x ".join(contrast.factors) + in_words(contrast.held),
                 "comparisons": f"{len(family)}",
                 "not nothing": f"{sum(e.verdict in DECIDED for _, e in family)}",
                 "largest": " x ".join(f"`{high}` - `{low}`" for low, high in contrast.levels),
-                HEADLINE: _spanned(effect.interval),
-                "p (Holm)": _p(effect.adjusted_p),
+                HEADLINE: spanned(effect.interval),
+                "p (Holm)": probability(effect.adjusted_p),
                 "verdict": effect.verdict,
             }
         )
@@ -198,7 +202,7 @@ def _seeds(effect: Effect) -> str:
     return f"{effect.interval.n}{out}"
 
 
-def _spanned(interval: Interval) -> str:
+def spanned(interval: Interval) -> str:
     """`+0.090 [+0.085, +0.096]`, as far as it is known."""
     mean = _known(interval.mean, "+.3f")
     return mean if math.isnan(interval.low) else f"{mean} {_bounds(interval)}"
@@ -214,5 +218,6 @@ def _known(value: float, form: str) -> str:
     return "-" if math.isnan(value) else format(value, form)
 
 
-def _p(p: float) -> str:
+def probability(p: float) -> str:
+    """To three decimals, as far as they say something."""
     return "<0.001" if p < 0.001 else f"{p:.3f}"

@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from ablations.contrasts import Contrast, contrasts
+from ablations.contrasts import Contrast, Design, contrasts
 from ablations.statistics import Array
 
 AXES = {
@@ -32,7 +32,7 @@ def design() -> Array:
 
 def by_label(scores: Array) -> dict[str, Contrast]:
     """Every contrast by its label, each of them once."""
-    found = contrasts(scores, AXES)
+    found = contrasts(Design(scores, AXES))
     labelled = {each.label: each for each in found}
     assert len(labelled) == len(found)
     return labelled
@@ -62,7 +62,7 @@ def test_known_effects(label: str, effect: float) -> None:
 
 def test_every_question_is_asked_once() -> None:
     """Pairs of levels, at each level of each other factor, and pairs of pairs."""
-    families = Counter(each.family for each in contrasts(design(), AXES))
+    families = Counter(each.family for each in contrasts(Design(design(), AXES)))
     assert families == {
         ("main effect", ("padding",)): 3,
         ("main effect", ("skip",)): 1,
@@ -104,10 +104,10 @@ def test_what_is_equal_but_for_rounding_is_equal() -> None:
 
 def test_one_factor_has_main_effects_only() -> None:
     """There is nothing else to ask."""
-    asked = contrasts(np.zeros((2, 3)), {"skip": ("concat", "add", "none")})
+    asked = contrasts(Design(np.zeros((2, 3)), {"skip": ("concat", "add", "none")}))
     assert [each.label for each in asked] == [
         "skip: add - concat",
         "skip: none - concat",
         "skip: none - add",
     ]
-    assert not contrasts(np.zeros((2, 1)), {"skip": ("concat",)})
+    assert not contrasts(Design(np.zeros((2, 1)), {"skip": ("concat",)}))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablations.contrasts import contrasts
+from ablations.contrasts import Design, contrasts
 from ablations.effects import effects, judged
 from ablations.statistics import holm, smallest_p
 
@@ -78,7 +78,9 @@ def test_what_cannot_decide_never_does(seeds: list[int]) -> None:
 def test_every_family_is_judged_by_itself() -> None:
     """In the order of the contrasts, with the family's own correction."""
     scores = np.random.default_rng(1).normal(size=(8, 3, 2))
-    asked = contrasts(scores, {"padding": ("valid", "zeros", "same"), "skip": ("add", "none")})
+    asked = contrasts(
+        Design(scores, {"padding": ("valid", "zeros", "same"), "skip": ("add", "none")})
+    )
     found = judged(asked, 0.5)
     assert [contrast for contrast, _ in found] == asked
     for family in {contrast.family for contrast in asked}:

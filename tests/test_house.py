@@ -89,6 +89,7 @@ MAP = {
     "ablations.metrics": set(),
     "ablations.statistics": set(),
     "ablations.contrasts": {"ablations.statistics"},
+    "ablations.comparisons": {"ablations.contrasts"},
     "ablations.effects": {"ablations.statistics", "ablations.contrasts"},
     "ablations.power": {"unet.refusal", "ablations.statistics"},
     "ablations.files": {"unet.refusal"},
@@ -96,8 +97,8 @@ MAP = {
     "ablations.cell": {"unet.refusal", "unet.spec", "unet.algebra", "ablations.shapes"},
     "ablations.claims": {"ablations.cell"},
     "ablations.trials": {
-        "unet.refusal", "ablations.claims", "ablations.contrasts", "ablations.effects",
-        "ablations.metrics", "ablations.statistics",
+        "unet.refusal", "ablations.claims", "ablations.comparisons", "ablations.contrasts",
+        "ablations.effects", "ablations.metrics", "ablations.statistics",
     },
     "ablations.plan": {
         "unet.refusal", "unet.spec", "ablations.shapes", "ablations.cell", "ablations.claims",
@@ -157,7 +158,7 @@ MAP = {
     },
     "ablations.results": {
         "ablations.shapes", "ablations.metrics", "ablations.statistics", "ablations.contrasts",
-        "ablations.effects", "ablations.plan",
+        "ablations.comparisons", "ablations.effects", "ablations.plan",
         "ablations.records",
     },
     "ablations.exports": {
@@ -165,7 +166,8 @@ MAP = {
         "ablations.plan_file", "ablations.records", "ablations.store", "ablations.results",
     },
     "ablations.pilot": {
-        "unet.refusal", "ablations.contrasts", "ablations.plan", "ablations.power",
+        "unet.refusal", "ablations.contrasts", "ablations.comparisons", "ablations.plan",
+        "ablations.power",
         "ablations.results",
     },
     "ablations.progress": {
@@ -178,17 +180,22 @@ MAP = {
         "ablations.plan", "ablations.records", "ablations.store", "ablations.sweep",
         "ablations.results", "ablations.exports",
     },
-    "ablations.figures": {
-        "ablations.shapes", "ablations.records", "ablations.results",
-    },
     "ablations.verdicts": {
-        "ablations.statistics", "ablations.contrasts", "ablations.effects", "ablations.tables",
-        "ablations.results",
+        "ablations.statistics", "ablations.contrasts", "ablations.comparisons",
+        "ablations.effects", "ablations.tables", "ablations.results",
+    },
+    "ablations.budgets": {
+        "ablations.statistics", "ablations.contrasts", "ablations.comparisons",
+        "ablations.effects", "ablations.tables", "ablations.results", "ablations.verdicts",
+    },
+    "ablations.figures": {
+        "ablations.shapes", "ablations.records", "ablations.comparisons", "ablations.results",
+        "ablations.budgets",
     },
     "ablations.report": {
         "unet.refusal", "unet.spec", "ablations.shapes", "ablations.metrics",
-        "ablations.statistics", "ablations.files", "ablations.tables", "ablations.results",
-        "ablations.figures", "ablations.verdicts",
+        "ablations.statistics", "ablations.files", "ablations.tables", "ablations.comparisons",
+        "ablations.results", "ablations.budgets", "ablations.figures", "ablations.verdicts",
     },
     "ablations.findings": {
         "ablations.shapes", "ablations.statistics", "ablations.effects", "ablations.claims",

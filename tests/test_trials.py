@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from ablations.claims import Claim
+from ablations.contrasts import Design
 from ablations.exports import export, read_export
 from ablations.findings import findings_files, trials
 from ablations.plan_file import read_plan
 from ablations.records import Record
 from ablations.results import Results
-from ablations.statistics import Array
 from ablations.store import Store
 from ablations.trials import Trial
 from tests.endurance.sleeper import record_of
@@ -32,9 +32,10 @@ def claim(*predictions: dict[str, object]) -> Claim:
     )
 
 
-def scores(difference: float) -> Array:
+def scores(difference: float, seeds: int = 10) -> Design:
     """(10 seeds, 2 levels); the second lies so far above the first, give or take 0.01."""
-    return np.stack([np.full(10, 0.8), 0.8 + difference + SPREAD], axis=1)
+    table = np.stack([np.full(10, 0.8), 0.8 + difference + SPREAD], axis=1)
+    return Design(table[:seeds], AXES)
 
 
 @pytest.mark.parametrize(
@@ -54,21 +55,21 @@ def test_a_prediction_has_an_outcome(
     difference: float, predicted: dict[str, object], verdict: str
 ) -> None:
     """Against the seeds: what came out the other way, or is shown to be small, is refuted."""
-    assert Trial.of(claim(predicted), lambda _: scores(difference), AXES).verdict == verdict
+    assert Trial.of(claim(predicted), lambda _: scores(difference)).verdict == verdict
 
 
 def test_a_claim_is_all_that_it_predicts() -> None:
     """One that failed outweighs one that did not, and one that is open leaves it open."""
     lower, higher = {"expected": "lower"}, {"expected": "higher", "contrast": "skip: concat"}
-    both = Trial.of(claim(lower, higher), lambda _: scores(0.1), AXES)
+    both = Trial.of(claim(lower, higher), lambda _: scores(0.1))
     assert both.outcomes == ["not reproduced", "reproduced"]
     assert both.verdict == "not reproduced"
-    assert Trial.of(claim(lower, higher), lambda _: scores(0), AXES).verdict == "undecided"
+    assert Trial.of(claim(lower, higher), lambda _: scores(0)).verdict == "undecided"
 
 
 def test_few_seeds_decide_nothing() -> None:
     """However clear they are."""
-    few = Trial.of(claim({"expected": "lower"}), lambda _: scores(-0.1)[:5], AXES)
+    few = Trial.of(claim({"expected": "lower"}), lambda _: scores(-0.1, seeds=5))
     assert few.verdict == "undecided"
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from ablations.contrasts import contrasts
+from ablations.contrasts import Design, contrasts
 from ablations.power import seeds_needed
 from ablations.promises import MARGIN, Count
 from ablations.statistics import (
@@ -87,7 +87,7 @@ def counts_of_families(name: str, seeds: int, repetitions: int) -> Iterator[Coun
     for condition, apart, equal in (("none differs", 0, (0, 1, 2)), ("one differs", 5, (0,))):
         raw, adjusted = 0, 0
         for each in scores + np.array([0, 0, apart]):
-            p = [sign_flip_p(contrast.by_seed) for contrast in contrasts(each, LEVELS)]
+            p = [sign_flip_p(contrast.by_seed) for contrast in contrasts(Design(each, LEVELS))]
             raw += min(p[pair] for pair in equal) <= ALPHA
             adjusted += min(holm(p)[pair] for pair in equal) <= ALPHA
         for measure, hits in (("with Holm", adjusted), ("without Holm", raw)):
