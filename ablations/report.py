@@ -18,7 +18,8 @@ from ablations.comparisons import budgets
 from ablations.figures import over_the_budget, side_by_side
 from ablations.files import replace_file
 from ablations.metrics import METRICS
-from ablations.results import HEADLINE, Results
+from ablations.plan import Plan
+from ablations.results import HEADLINE, Results, pictured_variants
 from ablations.shapes import TASKS, Task
 from ablations.statistics import Interval
 from ablations.tables import as_csv, as_markdown, inline
@@ -95,6 +96,7 @@ def render(results: Results) -> dict[str, bytes]:
         cell_table=_cell_table(results),
         cell_caption=cell_caption(results),
         stability=stability(results),
+        shown_part=_shown_part(results.plan),
         figure=f"figures/{name}.png" if figure is not None else None,
         conditions=list(conditions(results)),
     )
@@ -106,6 +108,14 @@ def _budget(found: list[Course]) -> dict[str, object] | None:
     if not found:
         return None
     return {"sentences": sentences(found), "table": table(found), "caption": caption(found)}
+
+
+def _shown_part(plan: Plan) -> str:
+    """How many variants the figure has, where it has not all."""
+    shown = sum(1 for _ in pictured_variants(plan))
+    return f" It has the first {shown} of {plan.variant_count} variants." * (
+        shown < plan.variant_count
+    )
 
 
 def limits(results: Results) -> Iterator[str]:

@@ -193,7 +193,7 @@ MAP = {
         "ablations.budgets",
     },
     "ablations.report": {
-        "unet.refusal", "unet.spec", "ablations.shapes", "ablations.metrics",
+        "unet.refusal", "unet.spec", "ablations.shapes", "ablations.metrics", "ablations.plan",
         "ablations.statistics", "ablations.files", "ablations.tables", "ablations.comparisons",
         "ablations.results", "ablations.budgets", "ablations.figures", "ablations.verdicts",
     },

@@ -190,6 +190,16 @@ def test_the_figure_puts_skips_side_by_side() -> None:
     assert pictured_rows(no_skip) == ("padding", [((), ())])
 
 
+def test_a_figure_that_is_cut_says_so(tiny_records: list[Record]) -> None:
+    """More variants than a page holds: how many of how many are there."""
+    rates = ", ".join(["0.005", *(f"{rate}.0" for rate in range(1, MOST_PICTURED + 2))])
+    source = TINY.replace("learning_rate = 0.005\n", "").replace(
+        "[spec]", f"training.learning_rate = [{rates}]\n\n[spec]"
+    )
+    results = Results.of(read_plan(source, name="wide", file="f"), tiny_records)
+    assert "It has the first 24 of 28 variants." in page(results)
+
+
 def test_the_figure_survives_missing_runs(tiny: Plan, tiny_records: list[Record]) -> None:
     """A hole where a run is missing; no figure where none has a picture."""
     assert "figures/tiny.png" in render(Results.of(tiny, tiny_records[1:]))
