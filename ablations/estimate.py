@@ -38,7 +38,7 @@ class Work:
 
     `macs` holds the multiply-adds of one forward pass of one image for each of `variants`, which
     differ in their specs. Each spec is trained for `steps` of `batch` images and tested on
-    `test_images`, over all trainings and seeds together.
+    `test_images`, over all looks of the task, trainings and seeds together.
     """
 
     variants: list[Values]
@@ -51,17 +51,18 @@ class Work:
 
     @classmethod
     def of(cls, plan: Plan, only: Only) -> Self:
-        """Of a plan, or some of its axes' values: specs and trainings are counted, not cells."""
+        """Of a plan, or some of its axes' values: specs, looks and trainings are counted."""
         variants = list(plan.variants_of("spec", only))
         macs = (_forward_macs(plan.cell(values, 0)) for values in variants)
+        looks = sum(1 for _ in plan.variants_of("task", only))
         trainings = [plan.cell(v, 0).training for v in plan.variants_of("training", only)]
         return cls(
             variants=variants,
             macs=np.fromiter(macs, np.int64, len(variants)),
-            steps=plan.seeds * sum(each.steps for each in trainings),
+            steps=plan.seeds * looks * sum(each.steps for each in trainings),
             batch=trainings[0].batch,
-            test_images=plan.seeds * sum(each.test_images for each in trainings),
-            cells=plan.seeds * len(variants) * len(trainings),
+            test_images=plan.seeds * looks * sum(each.test_images for each in trainings),
+            cells=plan.seeds * len(variants) * looks * len(trainings),
             seeds=plan.seeds,
         )
 

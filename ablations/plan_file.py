@@ -102,8 +102,8 @@ def read_plan(source: str, *, name: str, file: str) -> Plan:
         source=source,
     )
     _require_countable(plan, lines)
-    # A spec is possible or not whatever its training, and the other way round.
-    for group in ("spec", "training"):
+    # A spec is possible or not whatever its training and the look of its images, and so are these.
+    for group in settings:
         for values in plan.variants_of(group):
             _require_possible(plan, values, lines)
     plan = replace(plan, axes=dict(_as_cells_have_them(plan)))

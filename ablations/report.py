@@ -273,10 +273,22 @@ def _scoring(results: Results) -> str:
     return (
         f"A seed decides the training images, the initial weights and the test images. For each "
         f"seed every variant sees the same {size} x {size} images in the same order{weights}; "
-        f"every variant is supervised and scored on the same pixels, {_window(results)}. Scores "
-        f"are over all {_varied_or_fixed(results, 'training.test_images')} test images of a run "
-        "together, class by class, then averaged over the "
+        f"every variant is supervised and scored on the same pixels, {_window(results)}. "
+        f"{_looks(results)}Scores are over all "
+        f"{_varied_or_fixed(results, 'training.test_images')} test images of a run together, "
+        "class by class, then averaged over the "
         f"classes {', '.join(_task(results).scored_classes)}."
+    )
+
+
+def _looks(results: Results) -> str:
+    """What is not the same for the levels of an axis that varies how images look."""
+    dials = [f"`{axis}`" for axis in results.factors if axis.startswith("task.")]
+    if not dials:
+        return ""
+    return (
+        f"But the levels of {' and '.join(dials)} are not scored on the same images: a seed's "
+        "objects are the same and in the same places, and look different. "
     )
 
 

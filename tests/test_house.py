@@ -85,7 +85,36 @@ MAP = {
         "unet.subject",
     },
     "ablations": set(),
-    "ablations.shapes": set(),
+    "ablations.painters": set(),
+    "ablations.painters.randomness": set(),
+    "ablations.painters.raster": set(),
+    "ablations.painters.labels": {
+        "ablations.painters.randomness", "ablations.painters.raster",
+    },
+    "ablations.painters.objects": {
+        "ablations.painters.randomness", "ablations.painters.raster",
+    },
+    "ablations.painters.thin": {
+        "ablations.painters.randomness", "ablations.painters.raster",
+    },
+    "ablations.painters.texture": {
+        "ablations.painters.randomness", "ablations.painters.raster",
+    },
+    "ablations.painters.border": {
+        "ablations.painters.randomness", "ablations.painters.raster", "ablations.painters.labels",
+    },
+    "ablations.painters.position": {
+        "ablations.painters.randomness", "ablations.painters.raster",
+    },
+    "ablations.painters.crowded": {
+        "ablations.painters.randomness", "ablations.painters.raster",
+    },
+    "ablations.shapes": {
+        "ablations.painters.randomness", "ablations.painters.raster",
+        "ablations.painters.labels", "ablations.painters.objects", "ablations.painters.thin",
+        "ablations.painters.texture", "ablations.painters.border", "ablations.painters.position",
+        "ablations.painters.crowded",
+    },
     "ablations.metrics": set(),
     "ablations.statistics": set(),
     "ablations.contrasts": {"ablations.statistics"},
