@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any, Final, Self, final
+from typing import Any, Final, Literal, Self, final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -40,7 +40,11 @@ class TaskSettings(BaseModel):
 
 
 class Training(BaseModel):
-    """How long and how: Adam with a one-cycle learning rate that peaks at `learning_rate`."""
+    """How long and how: Adam with a one-cycle learning rate that peaks at `learning_rate`.
+
+    `equal` says at equal what a plan compares its variants; it has solved the steps, or the
+    spec's base channels, by then.
+    """
 
     model_config = STRICT
 
@@ -48,6 +52,7 @@ class Training(BaseModel):
     batch: int = Field(ge=1, le=65_536)
     learning_rate: float = Field(gt=0)
     test_images: int = Field(ge=1, le=1_000_000)
+    equal: Literal["steps", "macs", "parameters"] = "steps"
 
 
 @final
@@ -82,9 +87,9 @@ class Cell:
 
     @property
     def training_macs(self) -> int:
-        """Multiply-adds of the run: a backward pass computes two products of the forward's size."""
+        """Multiply-adds of the run."""
         macs = cost(self.spec, self.task.size, self.task.size).macs
-        return 3 * macs * self.training.steps * self.training.batch
+        return training_macs(macs, self.training.steps, self.training.batch)
 
     def value(self, axis: str) -> object:
         """The value of an axis: `padding`, `training.steps`, ..."""
@@ -118,6 +123,14 @@ class Cell:
         ) as problem:
             said = problem.errors()[0]["msg"] if isinstance(problem, ValidationError) else problem
             raise Refusal(f"a record's cell is malformed: {said}") from None
+
+
+def training_macs(macs: int, steps: int, batch: int) -> int:
+    """Multiply-adds of a training, from those of one forward pass of one image.
+
+    A backward pass computes two products of the forward's size.
+    """
+    return 3 * macs * steps * batch
 
 
 # The cells of a sweep share their parts, so that a million of them are a few parts over and over.

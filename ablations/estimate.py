@@ -36,14 +36,14 @@ Values = tuple[object, ...]
 class Work:
     """What is to be computed, exactly.
 
-    `macs` holds the multiply-adds of one forward pass of one image for each of `variants`, which
-    differ in their specs. Each spec is trained for `steps` of `batch` images and tested on
-    `test_images`, over all trainings and seeds together.
+    `macs` holds the multiply-adds of one forward pass of one image for each of `variants`. Each is
+    trained for its `steps` of `batch` images and tested on `test_images`, over all trainings that
+    it stands for and all seeds together.
     """
 
     variants: list[Values]
     macs: npt.NDArray[np.int64]
-    steps: int
+    steps: npt.NDArray[np.int64]
     batch: int
     test_images: int
     cells: int
@@ -51,15 +51,22 @@ class Work:
 
     @classmethod
     def of(cls, plan: Plan, only: Only) -> Self:
-        """Of a plan, or some of its axes' values: specs and trainings are counted, not cells."""
+        """Of a plan, or some of its axes' values.
+
+        Specs and trainings are counted, not cells, unless a training is solved for its spec.
+        """
         size = plan.task.size
-        variants = list(plan.variants_of("spec", only))
-        macs = (cost(plan.cell(values, 0).spec, size, size).macs for values in variants)
+        variants = list(plan.variants(only) if plan.solved else plan.variants_of("spec", only))
+        cells = [plan.cell(values, 0) for values in variants]
         trainings = [plan.cell(v, 0).training for v in plan.variants_of("training", only)]
+        if plan.solved:
+            steps, trainings = [cell.training.steps for cell in cells], trainings[:1]
+        else:
+            steps = [sum(each.steps for each in trainings)] * len(cells)
         return cls(
             variants=variants,
-            macs=np.fromiter(macs, np.int64, len(variants)),
-            steps=plan.seeds * sum(each.steps for each in trainings),
+            macs=np.array([cost(cell.spec, size, size).macs for cell in cells], np.int64),
+            steps=plan.seeds * np.array(steps, np.int64),
             batch=trainings[0].batch,
             test_images=plan.seeds * sum(each.test_images for each in trainings),
             cells=plan.seeds * len(variants) * len(trainings),
@@ -69,7 +76,11 @@ class Work:
     @cached_property
     def training_macs(self) -> int:
         """A backward pass computes two products of the forward's size."""
-        return 3 * sum(map(int, self.macs)) * self.steps * self.batch
+        return (
+            3
+            * self.batch
+            * sum(int(m) * int(s) for m, s in zip(self.macs, self.steps, strict=True))
+        )
 
     @property
     def sample(self) -> list[int]:
@@ -104,7 +115,7 @@ def estimate(plan: Plan, work: Work, workers: Workers) -> Estimate:
         step.append(_more("train_seconds", less, more) / (long.training.steps - 1))
         test.append(_more("test_seconds", less, more) / (long.training.test_images - 1))
     macs, known = np.log(work.macs), np.log(work.macs[work.sample])
-    seconds = np.exp(np.interp(macs, known, np.log(step))).sum() * work.steps
+    seconds = (np.exp(np.interp(macs, known, np.log(step))) * work.steps).sum()
     seconds += np.exp(np.interp(macs, known, np.log(test))).sum() * work.test_images
     size = _bytes(work, found[first.variant])
     return Estimate(float(seconds) / workers.count, size)

@@ -142,7 +142,8 @@ def main_effects_caption(results: Results) -> str:
         "Student's 95 % interval and the studentised bootstrap's. p is of the exact sign-flip test "
         f"(with {seeds} seeds at least {probability(smallest_p(seeds))}), beside it after Holm's "
         "correction within the factor; g is Hedges' g of paired differences. Verdicts go by the "
-        f"corrected p; {alike}. A seed with a missing or diverged run is left out where the run is needed."
+        f"corrected p; {alike}. A seed with a missing or diverged run is left out where the run is "
+        "needed."
     )
 
 

@@ -89,13 +89,14 @@ MAP = {
     "ablations.metrics": set(),
     "ablations.statistics": set(),
     "ablations.contrasts": {"ablations.statistics"},
-    "ablations.comparisons": {"ablations.contrasts"},
     "ablations.effects": {"ablations.statistics", "ablations.contrasts"},
     "ablations.power": {"unet.refusal", "ablations.statistics"},
     "ablations.files": {"unet.refusal"},
     "ablations.tables": {"unet.refusal"},
     "ablations.cell": {"unet.refusal", "unet.spec", "unet.algebra", "ablations.shapes"},
-    "ablations.plan": {"unet.spec", "ablations.shapes", "ablations.cell"},
+    "ablations.fairness": {"unet.refusal", "unet.spec", "unet.algebra", "ablations.cell"},
+    "ablations.plan": {"unet.spec", "ablations.shapes", "ablations.cell", "ablations.fairness"},
+    "ablations.comparisons": {"ablations.contrasts", "ablations.plan"},
     "ablations.plan_file": {
         "unet.refusal", "unet.algebra", "ablations.cell", "ablations.plan",
     },
@@ -150,7 +151,7 @@ MAP = {
     },
     "ablations.results": {
         "ablations.shapes", "ablations.metrics", "ablations.statistics", "ablations.contrasts",
-        "ablations.comparisons", "ablations.effects", "ablations.plan",
+        "ablations.cell", "ablations.comparisons", "ablations.effects", "ablations.plan",
         "ablations.records",
     },
     "ablations.exports": {
@@ -178,16 +179,22 @@ MAP = {
     },
     "ablations.budgets": {
         "ablations.statistics", "ablations.contrasts", "ablations.comparisons",
-        "ablations.effects", "ablations.tables", "ablations.results", "ablations.verdicts",
+        "ablations.effects", "ablations.plan", "ablations.tables", "ablations.results",
+        "ablations.verdicts",
     },
     "ablations.figures": {
         "ablations.shapes", "ablations.records", "ablations.comparisons", "ablations.results",
         "ablations.budgets",
     },
+    "ablations.conditions": {
+        "unet.spec", "ablations.shapes", "ablations.fairness", "ablations.plan",
+        "ablations.results", "ablations.tables",
+    },
     "ablations.report": {
-        "unet.refusal", "unet.spec", "ablations.shapes", "ablations.metrics",
+        "unet.refusal", "ablations.shapes", "ablations.metrics",
         "ablations.statistics", "ablations.files", "ablations.tables", "ablations.comparisons",
-        "ablations.results", "ablations.budgets", "ablations.figures", "ablations.verdicts",
+        "ablations.results", "ablations.budgets", "ablations.conditions", "ablations.figures",
+        "ablations.verdicts",
     },
     "ablations.architecture": {"unet.spec", "unet.algebra", "unet.reach", "ablations.tables"},
     "ablations.costs": {
