@@ -81,7 +81,11 @@ class TaskSettings(BaseModel):
 
 
 class Training(BaseModel):
-    """How long and how: Adam with a one-cycle learning rate that peaks at `learning_rate`."""
+    """How long and how: Adam with a one-cycle learning rate that peaks at `learning_rate`.
+
+    `equal` says at equal what a plan compares its variants; it has solved the steps, or the
+    spec's base channels, by then.
+    """
 
     model_config = STRICT
 
@@ -89,6 +93,7 @@ class Training(BaseModel):
     batch: int = Field(ge=1, le=65_536)
     learning_rate: float = Field(gt=0)
     test_images: int = Field(ge=1, le=1_000_000)
+    equal: Literal["steps", "macs", "parameters"] = "steps"
 
 
 @final
@@ -133,10 +138,14 @@ class Cell:
         return law.nearest(size + law.margin)[-1] if extended else size
 
     @property
+    def forward_macs(self) -> int:
+        """Multiply-adds of one forward pass of one image, with its mirrored rim if it has one."""
+        return _macs(self.spec, self.input_size)
+
+    @property
     def training_macs(self) -> int:
-        """Multiply-adds of the run: a backward pass computes two products of the forward's size."""
-        macs = cost(self.spec, self.input_size, self.input_size).macs
-        return 3 * macs * self.training.steps * self.training.batch
+        """Multiply-adds of the run."""
+        return training_macs(self.forward_macs, self.training.steps, self.training.batch)
 
     def value(self, axis: str) -> object:
         """The value of an axis: `padding`, `training.steps`, ..."""
@@ -172,8 +181,21 @@ class Cell:
             raise Refusal(f"a record's cell is malformed: {said}") from None
 
 
+def training_macs(macs: int, steps: int, batch: int) -> int:
+    """Multiply-adds of a training, from those of one forward pass of one image.
+
+    A backward pass computes two products of the forward's size.
+    """
+    return 3 * macs * steps * batch
+
+
 # The cells of a sweep share their parts, so that a million of them are a few parts over and over.
 _SHARED: Final = 4096
+
+
+@lru_cache(_SHARED)
+def _macs(spec: UNetSpec, size: int) -> int:
+    return cost(spec, size, size).macs
 
 
 @lru_cache(_SHARED)

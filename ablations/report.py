@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ablations.budgets import Course, caption, courses, sentences, table
 from ablations.comparisons import budgets
+from ablations.conditions import conditions, held_equal
 from ablations.figures import over_the_budget, side_by_side
 from ablations.files import replace_file
 from ablations.metrics import METRICS
@@ -32,7 +33,6 @@ from ablations.verdicts import (
     main_effects_table,
 )
 from unet.refusal import Refusal
-from unet.spec import CHOICES
 
 LOST: Final = 0.5
 """A run in which some class has a lower IoU than this has lost that class."""
@@ -98,6 +98,7 @@ def render(results: Results) -> dict[str, bytes]:
         stability=stability(results),
         shown_part=_shown_part(results.plan),
         figure=f"figures/{name}.png" if figure is not None else None,
+        equal=list(held_equal(results.plan)),
         conditions=list(conditions(results)),
     )
     return {f"{name}.md": page.encode(), **files}
@@ -143,8 +144,13 @@ def limits(results: Results) -> Iterator[str]:
         'That two variants are equal: "cannot be told apart" means that the difference is '
         "smaller than these seeds can see, as far as its interval reaches."
     )
+    held = (
+        "where one of parameters and multiply-adds is held equal, the other is not"
+        if results.plan.solved
+        else "variants differ in parameters and multiply-adds too"
+    )
     yield (
-        "The choice alone: variants differ in parameters and multiply-adds too (last columns "
+        f"The choice alone: {held} (last columns "
         "below), and a factor's row averages over all other factors, which may hide that it "
         "helps with one and hurts with another."
     )
@@ -159,8 +165,9 @@ def _budget_in_words(results: Results) -> str:
             "slowly could still catch up; how differences change with the budget is told below."
         )
     steps = _varied_or_fixed(results, "training.steps")
+    so_many = f"{steps} steps" + (", or what equals them" if results.plan.solved else "")
     return (
-        f"Which variant is best in the end: every net was trained for {steps} steps. One that "
+        f"Which variant is best in the end: every net was trained for {so_many}. One that "
         "learns more slowly could still catch up."
     )
 
@@ -237,10 +244,20 @@ def _cell_row(results: Results, cell: Mapping[Hashable, Any]) -> dict[str, str]:
         f"{HEADLINE}, sd over seeds": f"{_number(cell[f'{HEADLINE} sd'])}{unstable}",
         f"{HEADLINE}, lowest run": _number(cell[f"{HEADLINE} lowest"]),
         f"{HEADLINE}, lowest class": _number(cell[f"{HEADLINE} lowest class"]) + lost,
+        **_solved(results, cell),
         "parameters": f"{cell['parameters']:,}",
         "MACs": f"{cell['macs'] / 1e6:,.1f} M",
+        "training MACs": f"{cell['training macs'] / 1e12:,.3f} T",
+        f"{HEADLINE} per training TMAC": _number(cell[f"{HEADLINE} per training TMAC"]),
         "seconds per run": f"{cell['seconds']:.1f}",
     }
+
+
+def _solved(results: Results, cell: Mapping[Hashable, Any]) -> dict[str, str]:
+    """What was solved for, if anything was: else it stands under the conditions."""
+    if not results.plan.solved:
+        return {}
+    return {"steps": f"{cell['steps']:,}", "base channels": f"{cell['base_channels']:,}"}
 
 
 def cell_caption(results: Results) -> str:
@@ -258,8 +275,10 @@ def cell_caption(results: Results) -> str:
         f"{LOST:.1f} in some run (lost). "
         + _scoring(results)
         + " MACs are multiply-adds of the convolutions in one forward pass of one image, in "
-        "millions; one is two FLOPs. Seconds are the median wall time of training and testing, "
-        "which other work on the same machine lengthens."
+        "millions; one is two FLOPs. Training MACs are those of all steps, forward and backward, "
+        f"in millions of millions; {HEADLINE} per training TMAC is high for what is cheap, and "
+        "says which is better only where costs are alike. Seconds are the median wall time of "
+        "training and testing, which other work on the same machine lengthens."
     )
 
 
@@ -321,28 +340,6 @@ def stability(results: Results) -> str:
         f"{len(spread)} cells lie above {UNSTABLE:.2f} and are marked unstable. The lowest single "
         f"run scored {results.cells[f'{HEADLINE} lowest'].min():.3f}."
     )
-
-
-def conditions(results: Results) -> Iterator[str]:
-    """Everything that was the same in all runs, and what the records were made with."""
-    yield f"Task: {_task(results).summary}; " + _settings(results.plan.settings["task"])
-    yield "Net: " + _settings(results.plan.settings["spec"])
-    yield (
-        "Training: Adam, one-cycle learning rate, cross-entropy plus soft Dice in float32; "
-        + _settings(results.plan.settings["training"])
-    )
-    for factor in results.factors:
-        table = CHOICES.get(factor, {})
-        for value in results.plan.axes[factor]:
-            summary = getattr(table.get(str(value)), "summary", None)
-            if summary:
-                yield f"{factor} `{value}`: {summary}"
-    for environment, count in results.environments:
-        yield f"{count} runs with {inline(environment)}"
-
-
-def _settings(values: Mapping[str, object]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in values.items()) or "the paper's settings"
 
 
 def _task(results: Results) -> Task:

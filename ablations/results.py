@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ablations.cell import Cell, training_macs
 from ablations.comparisons import Comparison, asked, comparisons
 from ablations.contrasts import Contrast, Design
 from ablations.effects import Effect, judged
@@ -73,13 +74,14 @@ class Results:
 
         def rows() -> Iterator[tuple[object, ...]]:
             for record in records:
-                place = plan.place(record.parsed_cell())
+                cell = record.parsed_cell()
+                place = plan.place(cell)
                 if place is None:
                     continue
                 made_with[_described(record.environment)] += 1
                 if record.example is not None and place % plan.variant_count in wanted:
                     pictured.append(record)
-                yield _row(record, place)
+                yield _row(record, cell, place)
 
         table = np.fromiter(rows(), dtype=_ROW)
         table.sort(order="place")
@@ -115,8 +117,9 @@ class Results:
         table[f"{HEADLINE} sd"] = done[HEADLINE].std()
         table[f"{HEADLINE} lowest"] = done[HEADLINE].min()
         table[f"{HEADLINE} lowest class"] = done["lowest class"].min()
-        for name in ("parameters", "macs"):
+        for name in ("steps", "base_channels", "parameters", "macs", "training macs"):
             table[name] = by_variant[name].first()
+        table[f"{HEADLINE} per training TMAC"] = table[HEADLINE] / table["training macs"] * 1e12
         table["seconds"] = by_variant["seconds"].median()
         return table.reset_index()
 
@@ -175,23 +178,30 @@ _ROW: Final = np.dtype(
         ("place", np.int64),
         ("diverged", np.bool_),
         *((name, np.float64) for name in (*METRICS, "lowest class")),
+        ("steps", np.int64),
+        ("base_channels", np.int64),
         ("parameters", np.int64),
         ("macs", np.int64),
+        ("training macs", np.float64),
         ("seconds", np.float64),
     ]
 )
 """What is kept of a record; its axis values and its seed follow from its place in the plan."""
 
 
-def _row(record: Record, place: int) -> tuple[object, ...]:
+def _row(record: Record, cell: Cell, place: int) -> tuple[object, ...]:
     seconds = record.train_seconds + record.test_seconds
+    steps, batch = cell.training.steps, cell.training.batch
     return (
         place,
         record.outcome == "diverged",
         *scores(record).values(),
         lowest_class(record),
+        steps,
+        cell.spec.base_channels,
         record.parameters,
         record.macs,
+        training_macs(record.macs, steps, batch),
         seconds,
     )
 

@@ -118,19 +118,21 @@ MAP = {
     "ablations.metrics": set(),
     "ablations.statistics": set(),
     "ablations.contrasts": {"ablations.statistics"},
-    "ablations.comparisons": {"ablations.contrasts"},
     "ablations.effects": {"ablations.statistics", "ablations.contrasts"},
     "ablations.power": {"unet.refusal", "ablations.statistics"},
     "ablations.files": {"unet.refusal"},
     "ablations.tables": {"unet.refusal"},
     "ablations.cell": {"unet.refusal", "unet.spec", "unet.algebra", "ablations.shapes"},
     "ablations.claims": {"ablations.cell"},
+    "ablations.fairness": {"unet.refusal", "unet.spec", "unet.algebra", "ablations.cell"},
+    "ablations.plan": {
+        "unet.refusal", "unet.spec", "ablations.shapes", "ablations.cell", "ablations.claims",
+        "ablations.fairness",
+    },
+    "ablations.comparisons": {"ablations.contrasts", "ablations.plan"},
     "ablations.trials": {
         "unet.refusal", "ablations.claims", "ablations.comparisons", "ablations.contrasts",
         "ablations.effects", "ablations.metrics", "ablations.statistics",
-    },
-    "ablations.plan": {
-        "unet.refusal", "unet.spec", "ablations.shapes", "ablations.cell", "ablations.claims",
     },
     "ablations.plan_file": {
         "unet.refusal", "unet.algebra", "ablations.cell", "ablations.claims", "ablations.trials",
@@ -177,7 +179,7 @@ MAP = {
         "ablations.engines", "ablations.admission", "ablations.actor",
     },
     "ablations.estimate": {
-        "unet.refusal", "unet.algebra", "ablations.cell", "ablations.plan", "ablations.records",
+        "unet.refusal", "ablations.cell", "ablations.plan", "ablations.records",
         "ablations.engines", "ablations.processes",
     },
     "ablations.selection": {"unet.refusal", "ablations.cell", "ablations.plan"},
@@ -187,7 +189,7 @@ MAP = {
     },
     "ablations.results": {
         "ablations.shapes", "ablations.metrics", "ablations.statistics", "ablations.contrasts",
-        "ablations.comparisons", "ablations.effects", "ablations.plan",
+        "ablations.cell", "ablations.comparisons", "ablations.effects", "ablations.plan",
         "ablations.records",
     },
     "ablations.exports": {
@@ -215,16 +217,22 @@ MAP = {
     },
     "ablations.budgets": {
         "ablations.statistics", "ablations.contrasts", "ablations.comparisons",
-        "ablations.effects", "ablations.tables", "ablations.results", "ablations.verdicts",
+        "ablations.effects", "ablations.plan", "ablations.tables", "ablations.results",
+        "ablations.verdicts",
     },
     "ablations.figures": {
         "ablations.shapes", "ablations.records", "ablations.comparisons", "ablations.results",
         "ablations.budgets",
     },
+    "ablations.conditions": {
+        "unet.spec", "ablations.shapes", "ablations.fairness", "ablations.plan",
+        "ablations.results", "ablations.tables",
+    },
     "ablations.report": {
-        "unet.refusal", "unet.spec", "ablations.shapes", "ablations.metrics", "ablations.plan",
+        "unet.refusal", "ablations.shapes", "ablations.metrics", "ablations.plan",
         "ablations.statistics", "ablations.files", "ablations.tables", "ablations.comparisons",
-        "ablations.results", "ablations.budgets", "ablations.figures", "ablations.verdicts",
+        "ablations.results", "ablations.budgets", "ablations.conditions", "ablations.figures",
+        "ablations.verdicts",
     },
     "ablations.findings": {
         "ablations.shapes", "ablations.statistics", "ablations.effects", "ablations.claims",
