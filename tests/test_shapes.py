@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablations.painters import border, crowded, labels, objects, position, texture, thin
+from ablations.painters import crowded, labels, objects, texture, thin
 from ablations.painters.randomness import between, grey_noise, random_bits
 from ablations.painters.raster import Run, pixels, rows_about
 from ablations.shapes import TASKS, Batch, Look
@@ -178,11 +178,10 @@ def test_no_object_reaches_farther_than_the_rows_that_are_painted(
         ]
 
     before = draw()
-    for painter in (border, crowded, labels, objects, position, texture, thin):
-        if hasattr(painter, "rows_about"):
-            monkeypatch.setattr(
-                painter, "rows_about", lambda reach, device: rows_about(2 * reach, device)
-            )
+    for painter in (crowded, labels, objects, texture, thin):
+        monkeypatch.setattr(
+            painter, "rows_about", lambda reach, device: rows_about(2 * reach, device)
+        )
     for batch, more in zip(before, draw(), strict=True):
         assert torch.equal(batch.image, more.image)
         assert torch.equal(batch.target, more.target)

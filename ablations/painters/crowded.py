@@ -10,7 +10,7 @@ from ablations.painters.raster import Painted, disc, pixels, rows_about
 if TYPE_CHECKING:
     from torch import Tensor
 
-_CELLS: Final = 16
+_CELLS: Final = 24
 DRAWS: Final = 1 + 4 * _CELLS
 
 
@@ -24,8 +24,8 @@ def paint(number: Tensor, size: int) -> Painted:
 
     drawn = number[:, 1:].view(-1, _CELLS, 4)
     row, column = (between(each, 0, size - 1) for each in drawn.unbind(-1)[:2])
-    reach = between(drawn[..., 2:3], size // 11, size // 7)
-    down = rows_about(size // 7 + 1, number.device)
+    reach = between(drawn[..., 2:3], size // 17, size // 9)
+    down = rows_about(size // 9 + 1, number.device)
     order = torch.arange(_CELLS, dtype=torch.uint8, device=number.device).view(-1, 1, 1)
     # Layer 2k + 1 is the rim of cell k, layer 2k + 2 what it encloses, and the highest shows.
     within = (pixels(disc(down, far**2), row, column, size) for far in (reach + 1, reach))
@@ -33,7 +33,7 @@ def paint(number: Tensor, size: int) -> Painted:
     top = rim.maximum(body).long()
 
     ground = between(number[:, :1], 50, 70)
-    shade = torch.stack([ground.expand(-1, _CELLS), between(drawn[..., 3], 120, 160)], dim=2)
+    shade = torch.stack([ground.expand(-1, _CELLS), between(drawn[..., 3], 95, 125)], dim=2)
     greys = torch.cat([ground, shade.flatten(1)], dim=1)
     image = greys.gather(1, top.flatten(1)).view(-1, 1, size, size)
     return Painted(image, ground[..., None, None], ((top > 0) & (top % 2 == 0)).long())

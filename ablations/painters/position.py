@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ablations.painters.randomness import between
-from ablations.painters.raster import Painted, disc, pixels, rows_about
+from ablations.painters.raster import Painted
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _LINE: Final = 7
-"""Discs in a row of the lattice: enough to cover the image wherever it begins."""
+"""Points in a row of the lattice: enough to cover the image wherever it begins."""
 
 DRAWS: Final = 2 + 4 * _LINE**2
 
@@ -29,25 +29,27 @@ def paint(number: Tensor, size: int) -> Painted:
     most = pitch // 3
     stray = (pitch - 1) // 2 - most
     drawn = number[:, 2:].view(-1, _LINE, _LINE, 4)
-    point = pitch * torch.arange(-1, _LINE - 1, device=number.device)
-    start = between(number[:, :2], 0, pitch - 1)[:, :, None, None]
-    row = start[:, 0] + point[:, None] + between(drawn[..., 0], -stray, stray)
-    column = start[:, 1] + point + between(drawn[..., 1], -stray, stray)
-    # A quarter of the points are left free: a radius below 0 covers nothing.
-    reach = between(drawn[..., 2], pitch // 6, most).where(drawn[..., 3] >> 30 > 0, -1)
+    start = between(number[:, :2], 0, pitch - 1) - pitch
+    point = start[..., None] + pitch * torch.arange(_LINE, device=number.device)
+    row = point[:, 0, :, None] + between(drawn[..., 0], -stray, stray)
+    column = point[:, 1, None, :] + between(drawn[..., 1], -stray, stray)
+    # A quarter of the points are left free: nothing is nearer than 0.
+    squared = (between(drawn[..., 2], pitch // 6, most) ** 2).where(drawn[..., 3] >> 30 > 0, -1)
 
-    inside = _discs(row, column, reach, most, size)
-    label = torch.where(2 * column < size, 1, 2).flatten(1)[..., None, None]
-    image = 60 + 80 * inside.amax(dim=1, keepdim=True).long()
-    return Painted(image, 60, (inside * label).sum(dim=1))
+    nearest = _nearest_points(start, pitch, size)
+    row, column, squared = (
+        each.flatten(1).gather(1, nearest).view(-1, size, size) for each in (row, column, squared)
+    )
+    line = torch.arange(size, device=number.device)
+    inside = (line[:, None] - row) ** 2 + (line - column) ** 2 <= squared
+    image = 60 + 80 * inside.long()
+    return Painted(image.unsqueeze(1), 60, torch.where(2 * column < size, 1, 2) * inside)
 
 
-def _discs(row: Tensor, column: Tensor, reach: Tensor, most: int, size: int) -> Tensor:
-    """(N, discs, S, S) zeros and ones, also of discs whose centre lies outside of the image."""
-    margin = most + 1
-    side = size + 2 * margin
-    squared = (reach * reach.abs()).flatten(1)[..., None]
-    run = disc(rows_about(most, row.device), squared)
-    # One that is moved to the corner of the canvas is out of sight, as it was before.
-    row, column = ((each.flatten(1) + margin).clamp(0, side - 1) for each in (row, column))
-    return pixels(run, row, column, side)[..., margin : margin + size, margin : margin + size]
+def _nearest_points(start: Tensor, pitch: int, size: int) -> Tensor:
+    """(N, S * S): of each pixel the point in whose square it lies, which holds all of its disc."""
+    import torch
+
+    line = torch.arange(size, device=start.device) + (pitch - 1) // 2
+    row, column = ((line - start[..., None]) // pitch).unbind(dim=1)
+    return (_LINE * row[:, :, None] + column[:, None]).flatten(1)
