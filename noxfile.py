@@ -1,5 +1,7 @@
 """Every habit of this project as a session; `nox -l` lists them."""
 
+from pathlib import Path
+
 import nox
 
 nox.needs_version = ">=2024.4"
@@ -120,6 +122,19 @@ def types(session: nox.Session) -> None:
     """Check types with mypy, strictly."""
     install(session, ".[dev]")
     session.run("mypy")
+
+
+@nox.session
+def findings(session: nox.Session) -> None:
+    """Train every plan that makes claims, and write what came of them (half an hour)."""
+    install(session, ".")
+    for path in sorted(Path("ablations/plans").glob("*.toml")):
+        if "[[claims]]" in path.read_text():
+            folder = f"{LOCAL}/{path.stem}"
+            session.run("ablations", "run", path.stem, "--out", folder, *session.posargs)
+            record = f"reports/records/{path.stem}.jsonl"
+            session.run("ablations", "export", folder, "--to", record)
+    session.run("ablations", "report", "reports")
 
 
 @nox.session

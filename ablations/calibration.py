@@ -171,11 +171,12 @@ def _reached(seeds: str) -> str:
 
 def _table(counts: Sequence[Count], promise: Promise | None = None) -> list[dict[str, str]]:
     """A line for each condition, difference and method that there are several of, by seeds."""
+    seeds = {str(seeds): "-" for seeds in sorted({count.seeds for count in counts})}
     told = [name for name, of in NAMES.items() if len({of(count) for count in counts}) > 1]
     lines: dict[tuple[str, ...], dict[str, str]] = {}
     for count in counts:
         names = tuple(NAMES[name](count) for name in told)
-        line = lines.setdefault(names, dict(zip(told, names, strict=True)))
+        line = lines.setdefault(names, {**dict(zip(told, names, strict=True)), **seeds})
         wrong = promise is not None and not promise.kept(count)
         line[str(count.seeds)] = f"**{_percent(count)}**" if wrong else _percent(count)
     return list(lines.values())

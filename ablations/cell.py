@@ -9,10 +9,17 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, Final, Literal, Self, final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from ablations.shapes import TASKS
-from unet.algebra import cost
+from unet.algebra import cost, size_law
 from unet.refusal import Refusal, require_choice, shown
 from unet.spec import PAPER, UNetSpec, spec_with
 
@@ -22,7 +29,10 @@ STRICT: Final = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_n
 class TaskSettings(BaseModel):
     """What is to be segmented: images of `size` pixels, scored on the central `scored`.
 
-    `noise` is the standard deviation of the grey noise, where white is 1.
+    `noise` is the standard deviation of the grey noise, where white is 1. With a `border` of
+    "context" what lies between the scored window and the image's edge serves a net without padding
+    as context. With "mirrored" all of the image is scored, and such a net sees it extended by
+    mirroring about its outermost pixels (the overlap-tile of the paper's section 2).
     """
 
     model_config = STRICT
@@ -31,12 +41,21 @@ class TaskSettings(BaseModel):
     size: int = Field(ge=16, le=4096)
     scored: int = Field(ge=1, le=4096)
     noise: float = Field(ge=0, le=10)
+    border: Literal["context", "mirrored"] = "context"
 
     @field_validator("name")
     @classmethod
     def _is_a_task(cls, name: str) -> str:
         require_choice("task name", name, TASKS)
         return name
+
+    @field_validator("border")
+    @classmethod
+    def _scores_the_whole_image(cls, border: str, others: ValidationInfo) -> str:
+        size, scored = others.data.get("size"), others.data.get("scored")
+        if border == "mirrored" and scored != size:
+            raise Refusal(f"all of a mirrored image is scored: give scored = {size}")
+        return border
 
 
 class Training(BaseModel):
@@ -85,10 +104,21 @@ class Cell:
         parts = _spec_text(self.spec), _settings_text(self.task), _settings_text(self.training)
         return '"spec":{},"task":{},"training":{}'.format(*parts)
 
+    @cached_property
+    def input_size(self) -> int:
+        """The side of what the net is given: of the image, or of the image with its mirrored rim.
+
+        The latter is the smallest legal one whose output covers the image; a net that keeps the
+        size needs no rim.
+        """
+        law, size = size_law(self.spec), self.task.size
+        extended = self.task.border == "mirrored" and law.margin > 0
+        return law.nearest(size + law.margin)[-1] if extended else size
+
     @property
     def training_macs(self) -> int:
         """Multiply-adds of the run."""
-        macs = cost(self.spec, self.task.size, self.task.size).macs
+        macs = cost(self.spec, self.input_size, self.input_size).macs
         return training_macs(macs, self.training.steps, self.training.batch)
 
     def value(self, axis: str) -> object:

@@ -11,6 +11,7 @@ from ablations.costs import cost_files, counter_files
 from ablations.endurance import endurance_files, read_endurance, read_scale, scale_files
 from ablations.exports import read_export
 from ablations.files import replace_file
+from ablations.findings import findings_files, trials
 from ablations.kills import kill_files, read_kills, read_others
 from ablations.performance import gpu_not_measured, performance_files, read_measurements
 from ablations.promises import read_calibration
@@ -39,15 +40,15 @@ def committed_files(folder: Path) -> dict[str, bytes]:
 
 
 def _sweeps_and_speed(folder: Path) -> dict[str, bytes]:
-    """What was run on one device: a report for each exported sweep, and one of its speed."""
+    """What was run on one device: a report for each exported sweep, their claims, and its speed."""
     records = folder / "records"
     files: dict[str, bytes] = {}
     if (records / "performance.json").exists():
         files |= performance_files(read_measurements(records / "performance.json"))
-    for path in sorted(records.glob("*.jsonl")):
-        plan, run = read_export(path)
-        files |= render(Results.of(plan, run))
-    return files
+    sweeps = [Results.of(*read_export(path)) for path in sorted(records.glob("*.jsonl"))]
+    for results in sweeps:
+        files |= render(results)
+    return files | findings_files(trials(sweeps))
 
 
 def rebuild(folder: Path) -> list[Path]:

@@ -11,12 +11,13 @@ import numpy as np
 
 from ablations.statistics import Array
 
-Kind = Literal["main effect", "simple effect", "interaction"]
+Kind = Literal["main effect", "simple effect", "interaction", "level"]
 
 BETWEEN: Final[Mapping[Kind, str]] = {
     "main effect": "",
     "simple effect": " at ",
     "interaction": " x ",
+    "level": "",
 }
 """What stands between the factors in a contrast's label."""
 
@@ -59,9 +60,9 @@ class Design:
 class Contrast:
     """One question to the seeds: two levels of a factor, alone or with those of another.
 
-    `levels` has those of each of `factors`: the reference and the other, or the single one at
-    which a simple effect is looked at. `by_seed` is (seeds,), nan where a needed score is missing.
-    `held` is that of its design.
+    `levels` has those of each of `factors`: the reference and the other, or the single one that is
+    compared with 0, or at which a simple effect is looked at. `by_seed` is (seeds,), nan where a
+    needed score is missing. `held` is that of its design.
     """
 
     kind: Kind
@@ -102,6 +103,20 @@ def contrasts(design: Design) -> list[Contrast]:
         *(each for pair in combinations(factors, 2) for each in _interactions(scores, axes, pair)),
     )
     return [replace(each, held=design.held) for each in found]
+
+
+def levels_alone(design: Design) -> Iterator[Contrast]:
+    """Every level by itself, against 0, averaged over the other factors."""
+    for factor, levels in design.axes.items():
+        means = _means(design.scores, design.axes, (factor,))
+        for place, level in enumerate(levels):
+            yield Contrast(
+                kind="level",
+                factors=(factor,),
+                levels=((level,),),
+                by_seed=_rounded(means[:, place]),
+                held=design.held,
+            )
 
 
 def _main(scores: Array, axes: Mapping[str, Sequence[str]], factor: str) -> Iterator[Contrast]:

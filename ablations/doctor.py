@@ -109,13 +109,13 @@ def _complaints(connection: sqlite3.Connection) -> Iterator[str]:
 
 
 ALL: Final = "SELECT key, body, typeof(key) || typeof(body) = 'texttext' FROM records ORDER BY key"
-UPWARDS: Final = (
+LOWEST: Final = (
     "SELECT key, body, typeof(key) || typeof(body) = 'texttext' FROM records "
-    "WHERE key >= ? AND key < ? ORDER BY key ASC"
+    "WHERE key > ? AND key < ? ORDER BY key ASC LIMIT 1"
 )
-DOWNWARDS: Final = (
+HIGHEST: Final = (
     "SELECT key, body, typeof(key) || typeof(body) = 'texttext' FROM records "
-    "WHERE key >= ? AND key < ? ORDER BY key DESC"
+    "WHERE key > ? AND key < ? ORDER BY key DESC LIMIT 1"
 )
 DEEPEST: Final = 3
 """Digits of a key by which rows are looked for around a damaged page: a page holds several."""
@@ -140,12 +140,30 @@ def _around_damage(connection: sqlite3.Connection, prefix: str) -> Iterator[Row]
     """The rows that are on no damaged page, from both ends of ever smaller ranges of keys."""
     for digit in "0123456789abcdef":
         part, damage = prefix + digit, list[str]()
-        for query in (UPWARDS, DOWNWARDS):
-            yield from _until_damage(connection, query, (part, f"{part}g"), damage)
-            if not damage:
-                break
+        low, high = part, f"{part}g"
+        for row in _one_by_one(connection, LOWEST, low, high, damage):
+            low = row.name
+            yield row
+        if damage:
+            yield from _one_by_one(connection, HIGHEST, low, high, damage)
         if damage and len(part) < DEEPEST:
             yield from _around_damage(connection, part)
+
+
+def _one_by_one(
+    connection: sqlite3.Connection, query: str, low: str, high: str, damage: list[str]
+) -> Iterator[Row]:
+    """The rows between two keys, from one end to the first that cannot be read.
+
+    Each is asked for by itself: who reads ahead meets the damage before he has told of the row
+    that lies beside it.
+    """
+    while rows := list(_until_damage(connection, query, (low, high), damage)):
+        yield rows[0]
+        # A damaged key may lie anywhere.
+        if not low < rows[0].name < high:
+            return
+        low, high = (rows[0].name, high) if query == LOWEST else (low, rows[0].name)
 
 
 def _until_damage(

@@ -66,17 +66,20 @@ class Effect:
         return "equivalent" if self.within_margin else "undecided"
 
 
-def effects(family: Sequence[Sequence[float] | Array], margin: float = 0) -> list[Effect]:
+def effects(
+    family: Sequence[Sequence[float] | Array], margin: float | Sequence[float] = 0
+) -> list[Effect]:
     """The effect of each contrast of a family; seeds whose number is not finite are left out.
 
-    `margin` is the largest difference that does not matter, in the contrasts' own unit. With 0
-    every difference does, and nothing is equivalent.
+    `margin` is the largest difference that does not matter, in the contrasts' own unit: one for all
+    of them, or one for each. With 0 every difference does, and nothing is equivalent.
     """
     contrasts = [np.asarray(contrast, dtype=np.float64) for contrast in family]
     whole = [contrast[np.isfinite(contrast)] for contrast in contrasts]
     p = [sign_flip_p(values) for values in whole]
     least = [smallest_p(len(values)) for values in whole]
-    same = [float(equivalence_p(values, margin)) for values in whole]
+    margins = np.broadcast_to(margin, len(whole)).tolist()
+    same = [float(equivalence_p(*each)) for each in zip(whole, margins, strict=True)]
     adjusted_p, adjusted_least, adjusted_same = holm(p), holm(least), holm(same)
     return [
         Effect(
@@ -88,7 +91,7 @@ def effects(family: Sequence[Sequence[float] | Array], margin: float = 0) -> lis
             can_decide=adjusted_least[i] <= ALPHA,
             standardised=hedges_g(values),
             improvement=improvement(values),
-            margin=margin,
+            margin=margins[i],
             equivalence_p=same[i],
             adjusted_equivalence_p=adjusted_same[i],
             left_out=len(contrasts[i]) - len(values),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import pandas as pd
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, Field, TypeAdapter, field_validator
 
 from ablations.cell import STRICT
 from ablations.files import read_json
 from ablations.tables import as_csv, as_markdown, inline
+from unet.refusal import Refusal, shown
 
 
 class Endured(BaseModel):
@@ -59,13 +60,17 @@ class Endurance(BaseModel):
     inputs: tuple[Inputs, ...]
 
 
+COMMANDS: Final = ("plan", "run", "run again", "status", "report", "export", "merge", "doctor")
+"""What a large sweep is put through, in this order."""
+
+
 class Command(BaseModel):
     """What a command took: seconds, and the most memory of its own process."""
 
     model_config = STRICT
 
-    seconds: float
-    megabytes: int
+    seconds: float = Field(gt=0, le=1e9)
+    megabytes: int = Field(ge=0)
 
 
 class Scale(BaseModel):
@@ -73,12 +78,19 @@ class Scale(BaseModel):
 
     model_config = STRICT
 
-    cells: int
-    lost: int
-    store_megabytes: float
+    cells: int = Field(ge=1, le=10**12)
+    lost: int = Field(ge=0)
+    store_megabytes: float = Field(gt=0)
     commands: dict[str, Command]
     machine: str
-    workers: int
+    workers: int = Field(ge=1)
+
+    @field_validator("commands")
+    @classmethod
+    def _are_those(cls, commands: dict[str, Command]) -> dict[str, Command]:
+        if tuple(commands) != COMMANDS:
+            raise ValueError(f"the commands are not {', '.join(COMMANDS)}")
+        return commands
 
 
 def read_endurance(path: Path) -> Endurance:
@@ -88,7 +100,12 @@ def read_endurance(path: Path) -> Endurance:
 
 def read_scale(path: Path) -> list[Scale]:
     """The record that `nox -s scale` wrote; raises `Refusal` for any other file."""
-    return read_json(path, TypeAdapter(list[Scale]), "make it anew with `nox -s scale`")
+    sizes = Annotated[list[Scale], Field(min_length=1)]
+    found: list[Scale] = read_json(path, TypeAdapter(sizes), "make it anew with `nox -s scale`")
+    cells = [size.cells for size in found]
+    if cells != sorted(set(cells)):
+        raise Refusal(f"{path}: sizes {shown(cells)} do not grow; make it anew with `nox -s scale`")
+    return found
 
 
 def endurance_files(found: Endurance) -> dict[str, bytes]:
@@ -110,11 +127,11 @@ looked at past the program after every blow: acknowledged are records that were 
 time, lost are those that were there and no more, changed those whose text is another one, counted
 twice those with two attempts that left a record. In the end the same line is run once more,
 undisturbed (with `--retry` where cells were given up), and the report's page is compared with that
-of a sweep to which nothing was done. {found.machine}.*
+of a sweep to which nothing was done. {inline(found.machine)}.*
 
 ## What the user reads
 
-{as_markdown([{"fault": row.fault, "told": inline(row.told)} for row in found.faults if row.told])}
+{as_markdown([_told_row(row) for row in found.faults if row.told])}
 
 ## Hostile inputs
 
@@ -147,8 +164,8 @@ def _records_in_words(found: Endurance) -> str:
 
 def _fault_row(row: Endured) -> dict[str, str]:
     return {
-        "fault": row.fault,
-        "how": row.how,
+        "fault": inline(row.fault),
+        "how": inline(row.how),
         "times": f"{row.times:,}",
         "acknowledged": f"{row.acknowledged:,}",
         "lost": f"{row.lost}" + (" (destroyed)" if row.destroys and row.lost else ""),
@@ -156,6 +173,10 @@ def _fault_row(row: Endured) -> dict[str, str]:
         "counted twice": f"{row.counted_twice}",
         "same report": "yes" if row.same_report else "no",
     }
+
+
+def _told_row(row: Endured) -> dict[str, str]:
+    return {"fault": inline(row.fault), "told": inline(row.told)}
 
 
 def _inputs_in_words(found: Endurance) -> str:
@@ -170,7 +191,7 @@ def _inputs_in_words(found: Endurance) -> str:
 
 def _input_row(row: Inputs) -> dict[str, str]:
     return {
-        "reader": row.reader,
+        "reader": inline(row.reader),
         "tried": f"{row.tried:,}",
         "read": f"{row.accepted:,}",
         "refused": f"{row.refused:,}",
@@ -248,9 +269,10 @@ its record and its history.
 
 {as_markdown(seconds)}
 
-*{last.machine}, and other work beside it at times: seconds are for growth, from column to column,
-and not for comparison with anything else. In the last column, by how much the time of a cell
-changed from the first size to the last, start-up included: 1 is growth in proportion. `run` is what
+*{inline(last.machine)}, and other work
+beside it at times: seconds are for growth, from column to column, and not for comparison with
+anything else. In the last column, by how much the time of a cell changed from the first size to the
+last, start-up included: 1 is growth in proportion. `run` is what
 a sweep takes that does no work: with runs of a minute each, a thousand of them side by side keep
 one driver busy for {_busy(last):.0%} of its time.*
 

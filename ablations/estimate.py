@@ -55,7 +55,6 @@ class Work:
 
         Specs and trainings are counted, not cells, unless a training is solved for its spec.
         """
-        size = plan.task.size
         variants = list(plan.variants(only) if plan.solved else plan.variants_of("spec", only))
         cells = [plan.cell(values, 0) for values in variants]
         trainings = [plan.cell(v, 0).training for v in plan.variants_of("training", only)]
@@ -65,7 +64,7 @@ class Work:
             steps = [sum(each.steps for each in trainings)] * len(cells)
         return cls(
             variants=variants,
-            macs=np.array([cost(cell.spec, size, size).macs for cell in cells], np.int64),
+            macs=np.array([_forward_macs(cell) for cell in cells], np.int64),
             steps=plan.seeds * np.array(steps, np.int64),
             batch=trainings[0].batch,
             test_images=plan.seeds * sum(each.test_images for each in trainings),
@@ -128,9 +127,13 @@ def _bytes(work: Work, records: list[Record]) -> int:
     return work.cells * (plain + HISTORY_BYTES) + work.cells // work.seeds * (whole - plain)
 
 
+def _forward_macs(cell: Cell) -> int:
+    return cost(cell.spec, cell.input_size, cell.input_size).macs
+
+
 def _trials(cell: Cell) -> tuple[Cell, Cell]:
     """A run of one step, and one of so many that what they differ by can be measured."""
-    macs = cost(cell.spec, cell.task.size, cell.task.size).macs
+    macs = _forward_macs(cell)
     steps = min(MOST_STEPS, TRIAL_MACS // (3 * macs * cell.training.batch))
     tests = min(MOST_STEPS, TRIAL_MACS // macs)
     return _shortened(cell, 1, 1), _shortened(cell, 2 + steps, 2 + tests)

@@ -37,7 +37,8 @@ def equalised(cell: Cell, reference: UNetSpec) -> Cell:
 
 def _with_steps(cell: Cell, reference: UNetSpec) -> Cell:
     """Trained for so many steps that its training takes the multiply-adds of the reference's."""
-    ours, theirs = (_macs(spec, cell.task.size) for spec in (cell.spec, reference))
+    first = replace(cell, spec=reference)
+    ours, theirs = (_macs(each.spec, each.input_size) for each in (cell, first))
     steps = max(1, round(cell.training.steps * theirs / ours))
     values = {**cell.training.model_dump(), "steps": steps}
     return replace(cell, training=_training(tuple(values.items())))

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import io
 from itertools import groupby
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from ablations.budgets import Course
 from ablations.comparisons import in_words
 from ablations.records import Example, Record
 from ablations.results import HEADLINE, Results, pictured_rows, scores
 from ablations.shapes import TASKS
+
+# matplotlib takes longer to import than most commands to answer.
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 TILE_INCHES: Final = 1.35
 
@@ -35,6 +36,8 @@ def side_by_side(results: Results) -> bytes | None:
     }
     if not shown:
         return None
+    from matplotlib.figure import Figure
+
     across, rows = pictured_rows(results.plan)
     columns = [str(value) for value in results.plan.axes[across]]
     figure = Figure(
@@ -59,6 +62,8 @@ def _as_png(figure: Figure) -> bytes:
 
 def over_the_budget(courses: list[Course]) -> bytes:
     """A PNG: a panel for each factor, with a curve for each pair of its levels."""
+    from matplotlib.figure import Figure
+
     panels = [list(group) for _, group in groupby(courses, key=lambda c: (c.factor, c.held))]
     figure = Figure(figsize=(4.2 * len(panels), 3.2), layout="constrained")
     for tile, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
@@ -107,6 +112,8 @@ def _draw_row(tiles: npt.NDArray[np.object_], name: str, records: list[Record | 
 
 def _draw_image(tile: Axes, example: Example) -> None:
     """The whole image, with a frame around the window that is scored."""
+    from matplotlib.patches import Rectangle
+
     image = example.image.pixels()
     tile.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     height, width = example.mask.shape
@@ -116,6 +123,8 @@ def _draw_image(tile: Axes, example: Example) -> None:
 
 def colours(labels: Pixels, record: Record) -> npt.NDArray[np.float64]:
     """Class indices, or bits of overlapping classes, as (H, W, 3) colours on black."""
+    import matplotlib as mpl
+
     task = TASKS[record.parsed_cell().task.name]
     palette = mpl.colormaps["tab10"](np.arange(len(task.scored_classes)))[:, :3]
     if task.exclusive:

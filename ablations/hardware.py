@@ -100,7 +100,7 @@ def side_by_side(cell: Cell, room: int) -> int:
     Half of the room is left to the convolutions' workspaces and to what the allocator rounds
     up. Runs with dropout would share one stream of random numbers, so each has its turn.
     """
-    spec, size, training = cell.spec, cell.task.size, cell.training
+    spec, size, training = cell.spec, cell.input_size, cell.training
     if spec.dropout and spec.dropout_levels:
         return 1
     # A weight has a gradient and two moments.

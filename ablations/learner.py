@@ -227,7 +227,13 @@ def draw(cell: Cell, hardware: Hardware, split: str, start: int, count: int) -> 
 
 
 def window_logits(net: nn.Module, image: Tensor, cell: Cell, hardware: Hardware) -> Tensor:
-    """Logits of the scored window, (N, classes, scored, scored) in float32."""
+    """Logits of the scored window, (N, classes, scored, scored) in float32.
+
+    `image` is (N, channels, size, size), to which a mirrored rim is added where the cell has one.
+    """
+    rim = (cell.input_size - image.shape[-1]) // 2
+    if rim:
+        image = functional.pad(image, (rim,) * 4, mode="reflect")
     with torch.autocast(
         hardware.device, dtype=torch.bfloat16, enabled=hardware.precision == "bfloat16"
     ):

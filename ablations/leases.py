@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import BinaryIO, Final, Self, final
 
 from ablations.records import Record
-from ablations.store import MOST_ATTEMPTS, MOST_LOSSES, Store
+from ablations.store import MOST_ATTEMPTS, MOST_LOSSES, Store, refusing
 from unet.refusal import Refusal
 
 try:
@@ -42,7 +42,9 @@ class Leases:
         self._heart = threading.Thread(target=self._beat, daemon=True)
 
     def __enter__(self) -> Self:
-        self._lock_file: BinaryIO = (self._store.path.parent / "leases.lock").open("ab")
+        path = self._store.path.parent / "leases.lock"
+        with refusing(path):
+            self._lock_file: BinaryIO = path.open("ab")
         self._lock(self._owner)
         self._heart.start()
         return self

@@ -11,8 +11,10 @@ from types import MappingProxyType
 from typing import Final, final
 
 from ablations.cell import Cell, TaskSettings, Training
+from ablations.claims import Claim
 from ablations.fairness import equalised
 from ablations.shapes import TASKS
+from unet.refusal import shown
 from unet.spec import PAPER, SPEC_FIELDS, UNetSpec, spec_with
 
 BUDGET: Final = "training.steps"
@@ -43,7 +45,7 @@ class Plan:
     """A grid of cells: every combination of the axes' values, each with every seed.
 
     A difference of at most `margin` in the headline metric does not matter to who made the plan; 0
-    if every difference does.
+    if every difference does. `claims` were made before the first run.
     """
 
     name: str
@@ -52,12 +54,14 @@ class Plan:
     margin: float
     axes: Mapping[str, tuple[object, ...]]
     settings: Mapping[str, Mapping[str, object]]
+    claims: tuple[Claim, ...] = ()
     source: str = field(repr=False)
 
     @property
     def identity(self) -> object:
-        """What decides which cells there are; two plans of one identity are one plan."""
-        return self.seeds, dict(self.axes), self.settings
+        """What decides which cells there are and what is said of them; not the file's comments."""
+        told = self.question, self.margin, self.claims
+        return self.seeds, dict(self.axes), self.settings, told
 
     @property
     def variant_count(self) -> int:
@@ -215,6 +219,12 @@ def differences(old: Plan, new: Plan) -> Iterator[str]:
     """What is not the same in two plans, thing by thing."""
     if old.seeds != new.seeds:
         yield f"seeds {old.seeds} -> {new.seeds}"
+    for name in ("question", "margin"):
+        before, after = getattr(old, name), getattr(new, name)
+        if before != after:
+            yield f"{name} {shown(before)} -> {shown(after)}"
+    if old.claims != new.claims:
+        yield "claims, which are to be made before the first run"
     for axis in {**old.axes, **new.axes}:
         before, after = old.axes.get(axis), new.axes.get(axis)
         if before != after:

@@ -8,14 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Any, Final, final, get_args
 
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from ablations.cell import STRICT, TaskSettings, Training
+from ablations.cell import STRICT, Cell, TaskSettings, Training
+from ablations.claims import Claim, Line
 from ablations.plan import AXES, EQUAL, Plan, group_and_name
-from unet.algebra import size_law
+from unet.algebra import SizeLaw, size_law
 from unet.refusal import Refusal, shown
 
 LONGEST: Final = 20_000
@@ -34,9 +35,10 @@ class PlanFile(BaseModel):
 
     model_config = STRICT
 
-    question: str = Field(pattern=r"^[^\r\n|<>]+$", max_length=1000)
+    question: Line
     seeds: int = Field(ge=1, le=1_000_000)
     margin: float = Field(default=0.0, ge=0, lt=1)
+    claims: list[Claim] = Field(default_factory=list, max_length=20)
     axes: dict[str, Any]
     spec: dict[str, Any] = Field(default_factory=dict)
     task: dict[str, Any]
@@ -99,6 +101,7 @@ def read_plan(source: str, *, name: str, file: str) -> Plan:
         margin=content.margin,
         axes=dict(_read_axes(content.axes, settings, lines)),
         settings=settings,
+        claims=tuple(content.claims),
         source=source,
     )
     _require_countable(plan, lines)
@@ -109,7 +112,9 @@ def read_plan(source: str, *, name: str, file: str) -> Plan:
             _require_possible(plan, values, lines)
     if plan.solved:
         _require_solvable(plan, lines)
-    return replace(plan, axes=dict(_as_cells_have_them(plan)))
+    plan = replace(plan, axes=dict(_as_cells_have_them(plan)))
+    _require_testable(plan, lines)
+    return plan
 
 
 def _require_countable(plan: Plan, lines: _Lines) -> None:
@@ -159,6 +164,17 @@ def _require_solvable(plan: Plan, lines: _Lines) -> None:
                 f"{', '.join(map(str, twin))} and {', '.join(map(str, values))} come to the same "
                 f"run of {cell.training.steps} steps: leave one out",
             )
+
+
+def _require_testable(plan: Plan, lines: _Lines) -> None:
+    """Only a plan that claims something has to wait until numpy and scipy are there."""
+    if plan.claims:
+        from ablations.trials import require_testable
+
+        try:
+            require_testable(plan.claims, plan.axes)
+        except Refusal as problem:
+            raise lines.refusal(("claims",), str(problem)) from None
 
 
 def _as_cells_have_them(plan: Plan) -> Iterator[tuple[str, tuple[object, ...]]]:
@@ -234,18 +250,30 @@ def _require_possible(plan: Plan, values: tuple[object, ...], lines: _Lines) -> 
     except Refusal as problem:
         raise lines.refusal(path_of("spec", problem.field), str(problem)) from None
     law, task = size_law(cell.spec), cell.task
-    if not law.is_legal(task.size):
-        raise lines.refusal(
-            path_of("task", "size"),
-            f"size {task.size} is not legal for {variant}: {law.nearest_in_words(task.size)}",
-        )
-    output = law.output(task.size)
+    if fault := _fault_of_size(cell, law, variant):
+        raise lines.refusal(path_of("task", "size"), fault)
+    output = law.output(cell.input_size)
     if task.scored > output or (output - task.scored) % 2:
         raise lines.refusal(
             path_of("task", "scored"),
             f"scored {task.scored} cannot be centred in the output of {variant}: "
             f"give {output} or less by an even number",
         )
+
+
+def _fault_of_size(cell: Cell, law: SizeLaw, variant: str) -> str | None:
+    """Why the net cannot be given the task's images, with or without a mirrored rim."""
+    size, rim = cell.task.size, cell.input_size - cell.task.size
+    if not law.is_legal(cell.input_size):
+        return f"size {size} is not legal for {variant}: {law.nearest_in_words(size)}"
+    if rim % 2:
+        return f"size {size} has no rim of equal width on all sides for {variant}: give an even one"
+    if rim // 2 >= size:
+        return (
+            f"size {size} is too small to be mirrored {rim // 2} pixels deep for {variant}: "
+            "give a larger one"
+        )
+    return None
 
 
 @final
@@ -265,7 +293,7 @@ class _Lines:
         """One of pydantic's complaints in one line, with the legal keys where a key is wrong."""
         error = _first_error(problem)
         path = path or tuple(str(part) for part in error["loc"])
-        name, keys = ".".join(path), ", ".join(model.model_fields)
+        name, keys = ".".join(path), ", ".join(_model_at(model, error["loc"][:-1]).model_fields)
         if error["type"] == "extra_forbidden":
             return self.refusal(path, f"unknown key {shown(name)}; legal keys are {keys}")
         if error["type"] == "missing":
@@ -278,7 +306,7 @@ class _Lines:
         best, most_shared = 1, 0
         table: tuple[str, ...] = ()
         for number, text in enumerate(self.source.splitlines(), start=1):
-            if header := re.match(r"\s*\[([^\[\]]+)\]", text):
+            if header := re.match(r"\s*\[{1,2}([^\[\]]+)\]", text):
                 table = keys = _keys(header[1])
             elif assignment := re.match(r"""\s*([\w."'-]+)\s*=""", text):
                 keys = (*table, *_keys(assignment[1]))
@@ -293,6 +321,16 @@ class _Lines:
 def _first_error(problem: ValidationError) -> ErrorDetails:
     """The error to tell: a mistyped key is both unknown and missing, and unknown says more."""
     return min(problem.errors(), key=lambda error: error["type"] != "extra_forbidden")
+
+
+def _model_at(model: type[BaseModel], path: Sequence[int | str]) -> type[BaseModel]:
+    """The model of a part, as far as the path to it leads from model to model."""
+    for name in path:
+        field = model.model_fields.get(str(name))
+        inner = get_args(field.annotation) if field else ()
+        if inner and isinstance(inner[0], type) and issubclass(inner[0], BaseModel):
+            model = inner[0]
+    return model
 
 
 def _keys(text: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final, final
 
 import numpy as np
-from scipy import stats
+import scipy  # each of its parts is imported when it is first asked for
 
 from ablations.statistics import ALPHA, EXACT, LEVEL, Array, smallest_p
 from unet.refusal import Refusal
@@ -48,8 +48,8 @@ def power(effect: float, sd: float, n: int, alpha: float = ALPHA) -> float:
     For n >= 2 normal contrasts whose standard deviation over seeds is `sd`, by the noncentral t
     distribution.
     """
-    bound = stats.t.isf(alpha / 2, n - 1)
-    return float(stats.nct.sf(bound, n - 1, abs(effect) / sd * math.sqrt(n)))
+    bound = scipy.stats.t.isf(alpha / 2, n - 1)
+    return float(scipy.stats.nct.sf(bound, n - 1, abs(effect) / sd * math.sqrt(n)))
 
 
 def reachable_alpha(n: int, alpha: float) -> float:
@@ -68,7 +68,7 @@ def flips_power(effect: float, sd: float, n: int, alpha: float = ALPHA) -> float
     if reached == 0 or sd == 0:
         return float(reached > 0)
     if reached == smallest_p(n):
-        return float(stats.norm.cdf(abs(effect) / sd)) ** n
+        return float(scipy.stats.norm.cdf(abs(effect) / sd)) ** n
     return power(effect, sd, n, reached)
 
 
@@ -101,7 +101,7 @@ def seeds_from_pilot(pilot: Sequence[float] | Array, effect: float, family: int 
             f"pilot of {len(values)} whole seeds: their scatter needs 2 or more; run more"
         )
     free, sd = len(values) - 1, float(values.std(ddof=1))
-    low, high = (sd * math.sqrt(free / float(stats.chi2.isf(tail, free))) for tail in TAILS)
+    low, high = (sd * math.sqrt(free / float(scipy.stats.chi2.isf(tail, free))) for tail in TAILS)
     return SeedsNeeded(
         seeds=seeds_needed(effect, sd, family=family),
         low=_fewest(effect, low, family, POWER),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, final
+from typing import Annotated, Final, Self, final
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, Field, TypeAdapter, model_validator
 
 from ablations.cell import STRICT
 from ablations.files import read_json
@@ -20,13 +20,23 @@ TOLERANCE: Final = 0.015
 """How far a rate may be from what it should be."""
 
 
+Name = Annotated[str, Field(pattern=r"^[\w ,.:'-]{1,200}$")]
+
+MEASURES: Final = (
+    *("sign-flip test", "t test", "t interval", "studentised bootstrap", "equivalence test"),
+    *("percentile bootstrap", "BCa bootstrap", "planned", "with Holm", "without Holm"),
+    *("one contrast a seed", "seed blocks", "random intercepts"),
+)
+"""What is counted; each has a place in the tables."""
+
+
 class NoiseKind(BaseModel):
     """What a difference scatters like over seeds, and which assumptions are true of it."""
 
     model_config = STRICT
 
-    name: str
-    said: str
+    name: Name
+    said: Name
     symmetric: bool
     normal: bool
 
@@ -40,12 +50,18 @@ class Count(BaseModel):
 
     model_config = STRICT
 
-    measure: str
-    condition: str
-    effect: float
-    seeds: int
-    hits: int
-    of: int
+    measure: Name
+    condition: Name
+    effect: float = Field(ge=0, le=100)
+    seeds: int = Field(ge=2, le=10_000)
+    hits: int = Field(ge=0)
+    of: int = Field(ge=1, le=10**12)
+
+    @model_validator(mode="after")
+    def _hits_are_among_them(self) -> Self:
+        if self.hits > self.of:
+            raise ValueError(f"{self.hits} hits of {self.of}")
+        return self
 
     @property
     def rate(self) -> float:
@@ -58,10 +74,23 @@ class Calibration(BaseModel):
 
     model_config = STRICT
 
-    command: str
-    versions: dict[str, str]
+    command: Name
+    versions: dict[Name, Name]
     noises: tuple[NoiseKind, ...]
     counts: tuple[Count, ...]
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        """Every measure was counted, without and where it is asked for with a difference."""
+        nothing = {count.measure for count in self.counts if count.effect == 0}
+        for measure in MEASURES:
+            if measure != "planned" and measure not in nothing:
+                raise ValueError(f"no count of {measure!r} without a difference")
+        something = {count.measure for count in self.counts if count.effect}
+        for measure in ("planned", "sign-flip test"):
+            if measure not in something:
+                raise ValueError(f"no count of {measure!r} with a difference")
+        return self
 
 
 @final

@@ -81,7 +81,8 @@ class Record(BaseModel):
       pixels over all test images; band b holds the pixels whose distance to the edge of the
       scored window is in `bands[b]` up to below `bands[b + 1]`. None for a diverged run.
     - `losses`: the mean training loss over each tenth of the run.
-    - `macs`: of one forward pass of one image. `*_seconds`: wall time.
+    - `macs`: of one forward pass of one image, with its mirrored rim where it has one.
+    - `*_seconds`: wall time.
     """
 
     model_config = STRICT

@@ -19,7 +19,8 @@ from ablations.conditions import conditions, held_equal
 from ablations.figures import over_the_budget, side_by_side
 from ablations.files import replace_file
 from ablations.metrics import METRICS
-from ablations.results import HEADLINE, Results
+from ablations.plan import Plan
+from ablations.results import HEADLINE, Results, pictured_variants
 from ablations.shapes import TASKS, Task
 from ablations.statistics import Interval
 from ablations.tables import as_csv, as_markdown, inline
@@ -95,6 +96,7 @@ def render(results: Results) -> dict[str, bytes]:
         cell_table=_cell_table(results),
         cell_caption=cell_caption(results),
         stability=stability(results),
+        shown_part=_shown_part(results.plan),
         figure=f"figures/{name}.png" if figure is not None else None,
         equal=list(held_equal(results.plan)),
         conditions=list(conditions(results)),
@@ -107,6 +109,14 @@ def _budget(found: list[Course]) -> dict[str, object] | None:
     if not found:
         return None
     return {"sentences": sentences(found), "table": table(found), "caption": caption(found)}
+
+
+def _shown_part(plan: Plan) -> str:
+    """How many variants the figure has, where it has not all."""
+    shown = sum(1 for _ in pictured_variants(plan))
+    return f" It has the first {shown} of {plan.variant_count} variants." * (
+        shown < plan.variant_count
+    )
 
 
 def limits(results: Results) -> Iterator[str]:
@@ -123,7 +133,7 @@ def limits(results: Results) -> Iterator[str]:
     )
     yield _budget_in_words(results)
     yield chance(results)
-    if "padding" in results.factors:
+    if "padding" in results.factors and results.plan.task.border == "context":
         yield (
             "What padding does at the border of an image: the scored window lies inside it, where "
             "padding hardly reaches. Nets of different padding also differ in where their poolings "
@@ -273,24 +283,30 @@ def cell_caption(results: Results) -> str:
 
 
 def _scoring(results: Results) -> str:
-    scored = _varied_or_fixed(results, "task.scored")
     size = _varied_or_fixed(results, "task.size")
     weights = (
         " and starts from the same weights wherever shapes allow"
         if "init" not in results.factors
         else ""
     )
-    paddings = results.plan.values("padding")
-    window = ", all that a net without padding covers" if "valid" in paddings else ""
     return (
         f"A seed decides the training images, the initial weights and the test images. For each "
         f"seed every variant sees the same {size} x {size} images in the same order{weights}; "
-        "every variant is supervised and scored on the same pixels, the central "
-        f"{scored} x {scored}{window}. Scores are over all "
-        f"{_varied_or_fixed(results, 'training.test_images')} test images of a run together, "
-        "class by class, then averaged over the "
+        f"every variant is supervised and scored on the same pixels, {_window(results)}. Scores "
+        f"are over all {_varied_or_fixed(results, 'training.test_images')} test images of a run "
+        "together, class by class, then averaged over the "
         f"classes {', '.join(_task(results).scored_classes)}."
     )
+
+
+def _window(results: Results) -> str:
+    """Which pixels are scored, and how a net without padding comes to see around them."""
+    task, unpadded = results.plan.task, "valid" in results.plan.values("padding")
+    if task.border == "mirrored":
+        rim = ", which a net without padding sees extended by mirroring" if unpadded else ""
+        return f"all of the image{rim}"
+    covered = ", all that a net without padding covers" if unpadded else ""
+    return f"the central {task.scored} x {task.scored}{covered}"
 
 
 def stability(results: Results) -> str:

@@ -22,7 +22,7 @@ from ablations.metrics import METRICS, Counts, macro
 from ablations.plan import Plan
 from ablations.records import Record
 from ablations.shapes import TASKS
-from ablations.statistics import Array, Interval, half_width, mean_interval, paired_difference
+from ablations.statistics import Interval, half_width, mean_interval, paired_difference
 
 HEADLINE: Final = "IoU"
 """The metric that sentences are about."""
@@ -131,29 +131,23 @@ class Results:
         sizes = done.groupby("seed").size()
         return [int(seed) for seed in sizes.index[sizes == variants]]
 
-    @cached_property
-    def design(self) -> Design:
-        """The headline metric of every seed and variant; nan where a run is missing or diverged."""
-        return Design(self._scores, self.axes)
+    def design_on(self, metric: str) -> Design:
+        """A metric of every seed and variant; nan where a run is missing or diverged."""
+        sizes = [len(values) for values in self.plan.axes.values()]
+        table = np.full((self.plan.seeds, *sizes), np.nan)
+        codes = (self.runs[axis].cat.codes.to_numpy() for axis in self.plan.axes)
+        table[(self.runs["seed"].to_numpy(), *codes)] = self.runs[metric].to_numpy()
+        return Design(table, self.axes)
 
     @cached_property
     def axes(self) -> dict[str, list[str]]:
         """The plan's axes with their levels as text."""
         return {axis: [str(value) for value in values] for axis, values in self.plan.axes.items()}
 
-    @property
-    def _scores(self) -> Array:
-        """(seeds, levels of the first axis, of the second, ...)."""
-        sizes = [len(values) for values in self.plan.axes.values()]
-        table = np.full((self.plan.seeds, *sizes), np.nan)
-        codes = (self.runs[axis].cat.codes.to_numpy() for axis in self.plan.axes)
-        table[(self.runs["seed"].to_numpy(), *codes)] = self.runs[HEADLINE].to_numpy()
-        return table
-
     @cached_property
     def effects(self) -> list[tuple[Contrast, Effect]]:
         """Every main effect, simple effect and interaction on the headline metric, judged."""
-        return judged(asked(self.design), self.plan.margin)
+        return judged(asked(self.design_on(HEADLINE)), self.plan.margin)
 
     @cached_property
     def comparisons(self) -> list[Comparison]:

@@ -34,16 +34,29 @@ class Shard:
 
 
 def read_only(texts: Sequence[str], plan: Plan) -> Only:
-    """From ["skip=concat,none", "depth=2"]; raises `Refusal` for what `plan` does not have."""
+    """From ["skip=concat,none", "depth=2"]; raises `Refusal` for what `plan` does not have.
+
+    A list is written as in the plan: "up_keeps_channels=[0],[]".
+    """
     only: dict[str, frozenset[str]] = {}
     for text in texts:
         axis, _, values = text.partition("=")
         require_choice("axis", axis, plan.axes)
-        wanted = [value.strip() for value in values.split(",")]
+        wanted = [value.strip() for value in _OUTSIDE.split(values)]
+        known = {_written(value): str(value) for value in plan.axes[axis]}
         for value in wanted:
-            require_choice(f"{axis} of plan {plan.name}", value, list(map(str, plan.axes[axis])))
-        only[axis] = only.get(axis, frozenset()) | frozenset(wanted)
+            require_choice(f"{axis} of plan {plan.name}", value, known)
+        only[axis] = only.get(axis, frozenset()) | {known[value] for value in wanted}
     return only
+
+
+_OUTSIDE: Final = re.compile(r",(?![^\[]*\])")
+"""Commas that are in no list."""
+
+
+def _written(value: object) -> str:
+    """A value of an axis as one writes it in a plan, without quotes."""
+    return str(list(value)) if isinstance(value, tuple) else str(value)
 
 
 @final

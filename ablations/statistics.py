@@ -14,7 +14,7 @@ from typing import Final, final
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special, stats
+import scipy  # each of its parts is imported when it is first asked for
 
 Array = npt.NDArray[np.float64]
 
@@ -82,7 +82,7 @@ def half_width(deviation: npt.ArrayLike, n: npt.ArrayLike) -> npt.NDArray[np.flo
 
     Of any shape; nan for fewer than two values.
     """
-    quantile = special.stdtrit(np.asarray(n) - 1, (1 + LEVEL) / 2)
+    quantile = scipy.special.stdtrit(np.asarray(n) - 1, (1 + LEVEL) / 2)
     half: Array = quantile * np.asarray(deviation) / np.sqrt(n)
     return half
 
@@ -195,7 +195,7 @@ def equivalence_p(samples: Array, margin: float) -> Array:
     error = samples.std(axis=-1, ddof=1) / math.sqrt(n)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(error > 0, room / error, np.where(room > 0, np.inf, -np.inf))
-    p: Array = stats.t.sf(ratio, n - 1)
+    p: Array = scipy.stats.t.sf(ratio, n - 1)
     return p
 
 
@@ -204,7 +204,7 @@ def hedges_g(values: Array) -> float:
     free = len(values) - 1
     if free < 2 or not np.ptp(values):
         return math.nan
-    bias = math.exp(special.gammaln(free / 2) - special.gammaln((free - 1) / 2))
+    bias = math.exp(scipy.special.gammaln(free / 2) - scipy.special.gammaln((free - 1) / 2))
     return float(values.mean() / values.std(ddof=1) * bias * math.sqrt(2 / free))
 
 
@@ -217,6 +217,6 @@ def improvement(values: Array) -> Interval:
     if n == 0:
         return Interval(math.nan, math.nan, math.nan, 0)
     above, not_below = int(np.sum(values > 0)), int(np.sum(values >= 0))
-    low = stats.binomtest(above, n).proportion_ci(LEVEL).low
-    high = stats.binomtest(not_below, n).proportion_ci(LEVEL).high
+    low = scipy.stats.binomtest(above, n).proportion_ci(LEVEL).low
+    high = scipy.stats.binomtest(not_below, n).proportion_ci(LEVEL).high
     return Interval((above + not_below) / (2 * n), float(low), float(high), n)

@@ -91,7 +91,7 @@ class Store:
         does not have stay. Raises `Refusal` if it holds another plan, is no store, or cannot be
         written.
         """
-        with _refusing(path):
+        with refusing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             require_one_host(path.parent)
             connection = _connect(path)
@@ -108,7 +108,7 @@ class Store:
     @classmethod
     def open(cls, path: Path) -> Self:
         """The store at `path`, for reading; raises `Refusal` if there is none."""
-        with _refusing(path):
+        with refusing(path):
             if not path.is_file():
                 raise Refusal(
                     f"{path}: no such store; `ablations run PLAN --out {path.parent}` makes one"
@@ -126,7 +126,7 @@ class Store:
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """One transaction that no other writer can come between; an exception undoes it."""
-        with _refusing(self.path):
+        with refusing(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
@@ -179,7 +179,7 @@ class Store:
 
     def get(self, key: str) -> Record | None:
         """The record of this key, if there is one."""
-        with _refusing(self.path):
+        with refusing(self.path):
             row = self._connection.execute("SELECT body FROM records WHERE key = ?", (key,))
             found = row.fetchone()
             return None if found is None else self._read(key, found[0])
@@ -192,13 +192,13 @@ class Store:
 
     def __contains__(self, key: str) -> bool:
         """Whether there is a record of this key."""
-        with _refusing(self.path):
+        with refusing(self.path):
             row = self._connection.execute("SELECT 1 FROM records WHERE key = ?", (key,))
             return row.fetchone() is not None
 
     def given_up(self) -> set[str]:
         """The keys of cells that have failed too often to be tried again unasked."""
-        with _refusing(self.path):
+        with refusing(self.path):
             rows = self._connection.execute(
                 "SELECT key FROM attempts WHERE outcome IN ('failed', 'lost') GROUP BY key "
                 "HAVING sum(outcome = 'failed') >= ? OR sum(outcome = 'lost') >= ?",
@@ -216,13 +216,13 @@ class Store:
     @property
     def last_attempt(self) -> int:
         """The token of the newest attempt; 0 if there was none."""
-        with _refusing(self.path):
+        with refusing(self.path):
             query = "SELECT CAST(seq AS INTEGER) FROM sqlite_sequence WHERE name = 'attempts'"
             return int((self._connection.execute(query).fetchone() or (0,))[0])
 
     def attempts(self, first: int = 0, last: int = 2**63 - 1) -> Iterator[Attempt]:
         """The history, oldest first, with every outcome that there can be; or a part, by tokens."""
-        with _refusing(self.path):
+        with refusing(self.path):
             rows = self._connection.execute(
                 "SELECT token, CAST(key AS TEXT), CAST(owner AS INTEGER), CAST(began AS REAL), "
                 "CAST(ended AS REAL), CAST(outcome AS TEXT), CAST(reason AS TEXT) FROM attempts "
@@ -236,12 +236,12 @@ class Store:
 
     def keys(self) -> set[str]:
         """The keys of all records."""
-        with _refusing(self.path):
+        with refusing(self.path):
             return {key for (key,) in self._connection.execute("SELECT key FROM records")}
 
     def records(self) -> Iterator[Record]:
         """All records, by key."""
-        with _refusing(self.path):
+        with refusing(self.path):
             rows = self._connection.execute("SELECT key, body FROM records ORDER BY key")
             for key, body in rows:
                 yield self._read(key, body)
@@ -263,10 +263,16 @@ def _connect(path: Path) -> sqlite3.Connection:
 def connect_to_read(path: Path) -> sqlite3.Connection:
     """A connection that writes nothing, not even beside the file: its folder may be read-only."""
     address = f"{path.absolute().as_uri()}?mode=ro"
-    log = path.with_name(path.name + "-wal")
-    writable = os.access(path.parent, os.W_OK)
-    if not writable and not (log.exists() and log.stat().st_size):
-        address += "&immutable=1"
+    log, index = (path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))
+    logged = log.exists() and log.stat().st_size
+    if not os.access(path.parent, os.W_OK):
+        if not logged:
+            address += "&immutable=1"
+        elif not index.exists():
+            raise Refusal(
+                f"{path}: a log beside it is still to be put into it, and the folder is read-only; "
+                "copy the folder to where it can be written, and read it there"
+            )
     return sqlite3.connect(address, uri=True, isolation_level=None, timeout=60)
 
 
@@ -334,7 +340,7 @@ def _another_plan(path: Path, stored: Plan, given: Plan) -> Refusal:
 
 
 @contextmanager
-def _refusing(path: Path) -> Iterator[None]:
+def refusing(path: Path) -> Iterator[None]:
     """Turn what the disk or SQLite says into one line that names the file."""
     try:
         yield

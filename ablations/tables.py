@@ -24,10 +24,12 @@ def inline(text: object) -> str:
 
 
 def as_markdown(rows: Sequence[Mapping[str, str]]) -> str:
-    """A Markdown table of rows that share their columns; at least one row.
+    """A Markdown table of rows that share their columns, or that there are none.
 
     Cells are Markdown: text from outside goes through `inline` first.
     """
+    if not rows:
+        return "None."
     names = list(rows[0])
     lines = [names, ["---"] * len(names), *([row[name] for name in names] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

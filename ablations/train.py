@@ -77,7 +77,7 @@ class Trainer:
         seconds: tuple[float, float],
     ) -> Record:
         cell = learner.cell
-        cost = algebra.cost(cell.spec, cell.task.size, cell.task.size)
+        cost = algebra.cost(cell.spec, cell.input_size, cell.input_size)
         # One picture for each variant is enough for a figure, and keeps the store small.
         shown = cell.seed == 0 and counts is not None
         return Record(

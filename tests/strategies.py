@@ -19,6 +19,7 @@ def specs(draw: st.DrawFn, *, deepest: int = 4) -> UNetSpec:
     depth = draw(st.integers(1, deepest))
     skip = draw(st.sampled_from(sorted(SKIPS)))
     levels = st.sets(st.integers(0, depth - 1)).map(lambda found: tuple(sorted(found)))
+    unskipped = levels.filter(lambda found: len(found) < depth)
     return UNetSpec(
         in_channels=draw(st.integers(1, 4)),
         num_classes=draw(st.integers(1, 4)),
@@ -26,6 +27,7 @@ def specs(draw: st.DrawFn, *, deepest: int = 4) -> UNetSpec:
         depth=depth,
         padding=draw(st.sampled_from(sorted(PADDINGS))),
         skip=skip,
+        unskipped=draw(unskipped) if SKIPS[skip].uses_skip else (),
         upsampling=draw(st.sampled_from(sorted(UPSAMPLINGS))),
         norm=draw(st.sampled_from(sorted(NORMS))),
         up_relu=draw(st.booleans()),

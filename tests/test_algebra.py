@@ -98,6 +98,7 @@ def test_crops_take_equally_from_both_ends(padding: str, depth: int) -> None:
 @given(specs())
 def test_skip_and_upsampled_map_lie_on_one_grid(spec: UNetSpec) -> None:
     """At every join both sides have the same size, step and offset in input pixels."""
+    spec = dataclasses.replace(spec, upsampling=spec.upsampling.removesuffix("_corners"))
     size = algebra.size_law(spec).smallest + 3 * algebra.size_law(spec).step
     maps = {m.layer.name: m for m in algebra.trace(spec, size, size)}
     for name, feature_map in maps.items():
@@ -105,12 +106,41 @@ def test_skip_and_upsampled_map_lie_on_one_grid(spec: UNetSpec) -> None:
             assert feature_map.vertical == maps[name.replace("crop", "upsampling")].vertical
 
 
+def test_an_unskipped_level_has_no_crop_and_no_more_channels() -> None:
+    """Without the topmost skip the last block reads the upsampled map alone."""
+    shapes = {m.layer.name: m.shape for m in algebra.trace(UNetSpec(unskipped=(0,)), 572, 572)}
+    assert shapes["join.0"] == shapes["upsampling.0"] == (64, 392, 392)
+    assert shapes["join.1"] == (256, 200, 200)
+    assert [name for name in shapes if name.startswith("crop")] == ["crop.3", "crop.2", "crop.1"]
+
+
+def ends(grid: algebra.Grid) -> tuple[Fraction, Fraction]:
+    """Where its first and its last sample lie."""
+    return grid.offset, grid.offset + (grid.size - 1) * grid.step
+
+
+@given(specs())
+def test_aligned_corners_end_half_a_pixel_inside_the_skip(spec: UNetSpec) -> None:
+    """An upsampled map ends where the map below it does, and the skip half a pixel further out."""
+    spec = dataclasses.replace(spec, skip="concat", unskipped=(), upsampling="bilinear_corners")
+    maps = list(algebra.grids(spec, algebra.size_law(spec).smallest))
+    for place, layer in enumerate(algebra.layers(spec)):
+        if layer.operation == "upsampling":
+            below, up, crop, join = maps[place - 1 : place + 3]
+            assert ends(up) == ends(below)
+            assert ends(up) == (ends(crop)[0] + crop.step / 2, ends(crop)[1] - crop.step / 2)
+            assert join == crop
+
+
 @given(specs())
 def test_the_output_is_centred_on_the_input(spec: UNetSpec) -> None:
-    """Output pixel 0 lies half the margin in, on the pixel grid of the input."""
+    """And lies on its pixels, unless corners were aligned since the last skip."""
     law = algebra.size_law(spec)
     *_, head = algebra.grids(spec, law.smallest)
-    assert head == algebra.Grid(law.smallest - law.margin, Fraction(1), Fraction(law.margin, 2))
+    assert head.size == law.smallest - law.margin
+    assert sum(ends(head)) == law.smallest - 1
+    astray = spec.upsampling == "bilinear_corners" and spec.skip_at(0) == "none"
+    assert (head.step == 1) == (not astray)
 
 
 def runs(spec: UNetSpec, size: int) -> int | None:

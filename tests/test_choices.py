@@ -49,7 +49,19 @@ def test_an_upsampling_follows_its_rules(
     assert count(layer) == rule.parameters(in_channels, out_channels)
 
 
-@pytest.mark.parametrize("name", ["bilinear", "nearest"])
+@pytest.mark.parametrize("name", ["bilinear", "bilinear_corners"])
+@pytest.mark.parametrize("size", range(2, 10))
+def test_an_interpolation_has_its_step_and_keeps_the_centre(name: str, size: int) -> None:
+    """A ramp tells where each fine sample was read."""
+    layer = UPSAMPLINGS[name].build(1, 1).double()
+    assert isinstance(layer, nn.Sequential)
+    ramp = torch.arange(size, dtype=torch.float64).expand(1, 1, 2, size)
+    read = layer[1](ramp)[0, 0, 0]
+    assert (read[size] - read[size - 1]).item() == pytest.approx(UPSAMPLINGS[name].step(size))
+    assert (read + read.flip(0)).tolist() == pytest.approx([size - 1] * 2 * size)
+
+
+@pytest.mark.parametrize("name", ["bilinear", "bilinear_corners", "nearest"])
 def test_convolving_before_interpolating_is_convolving_after(name: str) -> None:
     """The cheaper order of a resize upsampling computes the same function."""
     layer = UPSAMPLINGS[name].build(3, 2).double()

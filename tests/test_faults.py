@@ -30,10 +30,12 @@ from unet.upsampling import UPSAMPLINGS, PixelShuffle, Resized, Transposed
 SPECS = [
     UNetSpec(depth=2, base_channels=2),
     UNetSpec(depth=2, base_channels=2, up_relu=True, up_keeps_channels=(0,), dropout_levels=2),
+    UNetSpec(depth=2, base_channels=2, unskipped=(1,)),
     UNetSpec(depth=2, base_channels=2, skip="add", upsampling="bilinear"),
     UNetSpec(depth=2, base_channels=2, padding="reflect", upsampling="pixel_shuffle"),
     UNetSpec(depth=1, base_channels=2, padding="circular", skip="none", norm="batch"),
     UNetSpec(depth=1, base_channels=2, padding="zeros", upsampling="nearest"),
+    UNetSpec(depth=1, base_channels=2, upsampling="bilinear_corners"),
 ]
 """Every kind of rule is read by one of them."""
 
@@ -64,7 +66,7 @@ def disagreements(spec: UNetSpec) -> Iterator[str]:
         row[np.arange(seen.first[pixel], seen.last[pixel] + 1) % height] = True
     if not np.array_equal(seen_by(spec, height, pixels), expected):
         yield "receptive field"
-    if SKIPS[spec.skip].uses_skip and not sees_its_own_place_through_the_skip(spec):
+    if SKIPS[spec.skip_at(0)].uses_skip and not sees_its_own_place_through_the_skip(spec):
         yield "place of a skip"
 
 
@@ -99,6 +101,9 @@ def departures_from_the_paper() -> Iterator[str]:
         yield "dropout"
     if maps[-1].vertical.offset != 92:
         yield "place of the output"
+    places = {m.layer.name: m.vertical for m in maps}
+    if any(places[f"upsampling.{level}"] != places[f"crop.{level}"] for level in range(4)):
+        yield "place of an upsampled map"
     if (
         reach.receptive_field(PAPER) != (188, 204)
         or reach.padding_ring(dataclasses.replace(PAPER, padding="zeros")) != 94

@@ -94,11 +94,20 @@ MAP = {
     "ablations.files": {"unet.refusal"},
     "ablations.tables": {"unet.refusal"},
     "ablations.cell": {"unet.refusal", "unet.spec", "unet.algebra", "ablations.shapes"},
+    "ablations.claims": {"ablations.cell"},
     "ablations.fairness": {"unet.refusal", "unet.spec", "unet.algebra", "ablations.cell"},
-    "ablations.plan": {"unet.spec", "ablations.shapes", "ablations.cell", "ablations.fairness"},
+    "ablations.plan": {
+        "unet.refusal", "unet.spec", "ablations.shapes", "ablations.cell", "ablations.claims",
+        "ablations.fairness",
+    },
     "ablations.comparisons": {"ablations.contrasts", "ablations.plan"},
+    "ablations.trials": {
+        "unet.refusal", "ablations.claims", "ablations.comparisons", "ablations.contrasts",
+        "ablations.effects", "ablations.metrics", "ablations.statistics",
+    },
     "ablations.plan_file": {
-        "unet.refusal", "unet.algebra", "ablations.cell", "ablations.plan",
+        "unet.refusal", "unet.algebra", "ablations.cell", "ablations.claims", "ablations.trials",
+        "ablations.plan",
     },
     "ablations.records": {"unet.refusal", "ablations.shapes", "ablations.cell"},
     "ablations.store": {
@@ -191,17 +200,23 @@ MAP = {
         "ablations.results", "ablations.tables",
     },
     "ablations.report": {
-        "unet.refusal", "ablations.shapes", "ablations.metrics",
+        "unet.refusal", "ablations.shapes", "ablations.metrics", "ablations.plan",
         "ablations.statistics", "ablations.files", "ablations.tables", "ablations.comparisons",
         "ablations.results", "ablations.budgets", "ablations.conditions", "ablations.figures",
         "ablations.verdicts",
+    },
+    "ablations.findings": {
+        "ablations.shapes", "ablations.statistics", "ablations.effects", "ablations.claims",
+        "ablations.trials", "ablations.tables", "ablations.results",
     },
     "ablations.architecture": {"unet.spec", "unet.algebra", "unet.reach", "ablations.tables"},
     "ablations.costs": {
         "unet.spec", "unet.algebra", "unet.memory", "unet.cost", "ablations.tables",
         "ablations.architecture",
     },
-    "ablations.endurance": {"ablations.cell", "ablations.files", "ablations.tables"},
+    "ablations.endurance": {
+        "unet.refusal", "ablations.cell", "ablations.files", "ablations.tables",
+    },
     "ablations.kills": {"unet.refusal", "ablations.files", "ablations.tables"},
     "ablations.conformance": {"ablations.files", "ablations.tables"},
     "ablations.performance": {
@@ -215,6 +230,7 @@ MAP = {
         "ablations.files", "ablations.endurance", "ablations.kills", "ablations.conformance",
         "ablations.exports", "ablations.results", "ablations.performance", "ablations.promises",
         "ablations.calibration", "ablations.report", "ablations.architecture", "ablations.costs",
+        "ablations.findings",
     },
     "ablations.bench": {
         "unet.refusal", "ablations.files", "ablations.hardware", "ablations.performance",
@@ -284,8 +300,9 @@ def test_nothing_imports_back_up() -> None:
 
 @pytest.mark.parametrize("module", NEVER_TORCH)
 def test_torch_is_only_where_tensors_are(module: str) -> None:
-    """Only what holds tensors imports torch when it is imported: commands start in a blink."""
-    assert not {name for name in imports(module, at_start=True) if name.split(".")[0] == "torch"}
+    """Commands start in a blink: who holds no tensors imports what is slow when it is used."""
+    slow = {"torch", "matplotlib"}
+    assert not {name for name in imports(module, at_start=True) if name.split(".")[0] in slow}
 
 
 def test_the_committed_reports_are_fresh(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from ablations.plan_file import read_plan
 from ablations.records import Record
 from ablations.store import MOST_ATTEMPTS, MOST_LOSSES, Store
 from tests.samples import TINY
+from unet import Refusal
 
 
 def blank(plan: Plan, place: int) -> Record:
@@ -199,6 +200,17 @@ def test_leases_are_renewed_and_given_back(
             assert leases.claim([list(tiny.cells())[1].key])
         assert [attempt.outcome for attempt in store.attempts()] == ["done", "returned"]
         assert store.given_up() == set()
+
+
+def test_a_lock_that_cannot_be_opened_is_told(tmp_path: Path, tiny: Plan) -> None:
+    """As on a disk that is mounted for reading only: in one line, with the file."""
+    (tmp_path / "leases.lock").mkdir()
+    with (
+        Store.create(tmp_path / "sweep.db", tiny) as store,
+        pytest.raises(Refusal, match=r"leases.lock: Is a directory; mend this"),
+        Leases(store),
+    ):
+        raise AssertionError
 
 
 def test_a_merge_into_a_store_that_is_run_is_no_damage(tmp_path: Path, tiny: Plan) -> None:

@@ -12,7 +12,7 @@ from ablations.cell import Cell
 from ablations.plan import Plan
 from ablations.plan_file import load_plan, read_plan, shipped_plans
 from tests.samples import TINY
-from unet import PAPER, Refusal
+from unet import PAPER, Refusal, algebra
 from unet.spec import spec_with
 
 
@@ -86,7 +86,7 @@ MISTAKES = [
     ("batch = 2\n", "", 20, "'training.batch' is missing"),
     ("batch = 2", "batch = '2'", 22, "training.batch = '2': input should be a valid integer"),
     ("seeds = 2", "seeds = 0", 3, "seeds = 0: input should be greater than or equal to 1"),
-    ("seeds = 2", "", 1, "'seeds' is missing; the keys are question, seeds, margin, axes"),
+    ("seeds = 2", "", 1, "'seeds' is missing; the keys are question, seeds, margin, claims, axes"),
     ("[training]", "[trainin]", 20, "unknown key 'trainin'; legal keys are question"),
 ]
 
@@ -100,6 +100,44 @@ def test_a_mistake_is_told_with_its_line(old: str, new: str, line: int, message:
         read_plan(source, name="p", file="p.toml")
     assert str(caught.value).startswith(f"p.toml:{line}: "), str(caught.value)
     assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+MIRRORED = TINY.replace("size = 36\nscored = 20", "size = 36\nscored = 36\nborder = 'mirrored'")
+
+
+def test_a_mirrored_image_is_scored_whole() -> None:
+    """A net without padding is given the smallest legal image whose output covers it."""
+    for depth, size, given in ((1, 36, 52), (2, 36, 76), (2, 62, 104), (3, 96, 188)):
+        source = MIRRORED.replace("depth = 1", f"depth = {depth}").replace("36", str(size))
+        cell = next(read_plan(source, name="p", file="p.toml").cells())
+        law = algebra.size_law(cell.spec)
+        assert cell.input_size == given
+        assert law.output(given) >= size > law.output(given) - law.step
+        cost = algebra.cost(cell.spec, given, given)
+        assert cell.training_macs == 3 * cost.macs * cell.training.steps * cell.training.batch
+        assert Cell.from_data(cell.as_data()) == cell
+    same = read_plan(
+        MIRRORED.replace("depth = 1", "depth = 1\npadding = 'zeros'"), name="p", file="p.toml"
+    )
+    assert next(same.cells()).input_size == 36
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "message"),
+    [
+        ("scored = 36", "scored = 20", 18, "task.border = 'mirrored': all of a mirrored image is"),
+        ("= 36", "= 37", 16, "size 37 has no rim of equal width on all sides for skip concat"),
+        ("depth = 1", "depth = 3", 16, "size 36 is too small to be mirrored 44 pixels deep for"),
+        ("depth = 1", "padding = 'zeros'\ndepth = 3", 17, "size 36 is not legal for skip concat"),
+        ("'mirrored'", "'mirror'", 18, "task.border = 'mirror': input should be 'context' or"),
+    ],
+)
+def test_what_cannot_be_mirrored_is_refused(old: str, new: str, line: int, message: str) -> None:
+    """With the file and the line, in one line."""
+    with pytest.raises(Refusal) as caught:
+        read_plan(MIRRORED.replace(old, new), name="p", file="p.toml")
+    assert str(caught.value).startswith(f"p.toml:{line}: {message}"), str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -186,7 +224,7 @@ def test_a_key_is_the_hash_of_sorted_json(tiny: Plan) -> None:
     spec = {"base_channels": 4, "depth": 1, "dropout_levels": 0, "norm": "batch", "num_classes": 5}
     content = {
         "spec": spec,
-        "task": cell.task.model_dump(),
+        "task": cell.task.model_dump(exclude_defaults=True),
         "training": cell.training.model_dump(exclude_defaults=True),
         "seed": 0,
     }

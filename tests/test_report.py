@@ -18,6 +18,7 @@ from ablations.plan_file import load_plan, read_plan
 from ablations.records import Record
 from ablations.report import render, write_report
 from ablations.results import MOST_PICTURED, Results, pictured_rows, scores
+from tests.endurance.sleeper import record_of
 from tests.samples import ROOT, TINY
 from unet import Refusal
 
@@ -189,6 +190,16 @@ def test_the_figure_puts_skips_side_by_side() -> None:
     assert pictured_rows(no_skip) == ("padding", [((), ())])
 
 
+def test_a_figure_that_is_cut_says_so(tiny_records: list[Record]) -> None:
+    """More variants than a page holds: how many of how many are there."""
+    rates = ", ".join(["0.005", *(f"{rate}.0" for rate in range(1, MOST_PICTURED + 2))])
+    source = TINY.replace("learning_rate = 0.005\n", "").replace(
+        "[spec]", f"training.learning_rate = [{rates}]\n\n[spec]"
+    )
+    results = Results.of(read_plan(source, name="wide", file="f"), tiny_records)
+    assert "It has the first 24 of 28 variants." in page(results)
+
+
 def test_the_figure_survives_missing_runs(tiny: Plan, tiny_records: list[Record]) -> None:
     """A hole where a run is missing; no figure where none has a picture."""
     assert "figures/tiny.png" in render(Results.of(tiny, tiny_records[1:]))
@@ -238,3 +249,20 @@ def test_the_tutorials_comments_are_not_what_its_code_does() -> None:
         torch.cat([upsampled, skips[3]], dim=1)
     assert rows[-1]["what it returns"] == "RuntimeError: 70 beside a skip of 71"
     assert (upsampled.shape[-1], skips[3].shape[-1]) == (70, 71)
+
+
+def mirrored(padding: str) -> Results:
+    """A plan of that padding on mirrored images, with records that nobody trained."""
+    source = TINY.replace("scored = 20", "scored = 36\nborder = 'mirrored'")
+    axes = f'padding = ["zeros", "{padding}"]'
+    plan = read_plan(source.replace('skip = ["concat", "none"]', axes), name="rim", file="f")
+    return Results.of(plan, map(record_of, plan.cells()))
+
+
+def test_a_mirrored_border_is_told() -> None:
+    """All of the image is scored; who sees it extended is said where somebody does."""
+    text = page(mirrored("valid"))
+    assert "all of the image, which a net without padding sees extended by mirroring." in text
+    assert "the central" not in text
+    assert "where padding hardly reaches" not in text
+    assert "on the same pixels, all of the image. Scores" in page(mirrored("reflect"))

@@ -37,6 +37,14 @@ def test_some_values_of_an_axis(tiny: Plan) -> None:
     assert read_only(["skip=none, concat"], tiny) == both
 
 
+def test_lists_are_written_as_in_the_plan(tiny: Plan) -> None:
+    """Commas within one part nothing."""
+    plan = replace(tiny, axes={"up_keeps_channels": ((), (0,), (0, 1)), **tiny.axes})
+    only = read_only(["up_keeps_channels=[0, 1], []"], plan)
+    assert only == {"up_keeps_channels": {"(0, 1)", "()"}}
+    assert read_only(["up_keeps_channels=[0]"], plan) == {"up_keeps_channels": {"(0,)"}}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -65,6 +65,10 @@ def test_fields_are_keyword_only_and_frozen() -> None:
         ({"up_keeps_channels": 3}, "up_keeps_channels 3 is not a tuple"),
         ({"up_keeps_channels": (4,)}, "up_keeps_channels 4 is not a whole number from 0 to 3"),
         ({"skip": "add", "up_keeps_channels": (0,)}, "needs equal channels on both sides"),
+        ({"unskipped": 0}, "unskipped 0 is not a tuple of levels"),
+        ({"unskipped": (-1,)}, "unskipped -1 is not a whole number from 0 to 3"),
+        ({"skip": "none", "unskipped": (0,)}, r"'none' leaves out every level, .* \(0,\) must be"),
+        ({"depth": 2, "unskipped": (0, 1)}, r"unskipped \(0, 1\) leaves .*: that is skip 'none'"),
         ({"dept": 3}, "'dept' is not a field of a spec; those are in_channels"),
     ],
 )
@@ -79,6 +83,14 @@ def test_a_whole_number_dropout_is_the_same_spec() -> None:
     """TOML's 0 and 0.0 make one spec, so that a cell has one key."""
     assert spec_with(PAPER, {"dropout": 0}) == spec_with(PAPER, {"dropout": 0.0})
     assert type(spec_with(PAPER, {"dropout": 0}).dropout) is float
+
+
+@pytest.mark.parametrize("name", ["up_keeps_channels", "unskipped"])
+def test_the_order_of_levels_makes_no_other_spec(name: str) -> None:
+    """Nor does naming one twice, so that a cell has one key."""
+    mixed, plain = (spec_with(PAPER, {name: levels}) for levels in ([2, 0, 2], [0, 2]))
+    assert mixed == plain
+    assert getattr(mixed, name) == (0, 2)
 
 
 @pytest.mark.parametrize("table", CHOICES.values(), ids=CHOICES)

@@ -102,6 +102,23 @@ def test_a_reader_needs_no_writable_folder(
         path.parent.chmod(0o700)
 
 
+def test_a_log_on_a_read_only_medium_is_told(
+    path: Path, tmp_path: Path, tiny: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a killed run left cannot be read there; the way out is named."""
+    with Store.create(path, tiny):
+        copy = tmp_path / "copy"
+        copy.mkdir()
+        for name in (path.name, f"{path.name}-wal"):
+            (copy / name).write_bytes((path.parent / name).read_bytes())
+    Store.open(copy / path.name).close()
+    (copy / f"{path.name}-shm").unlink(missing_ok=True)
+    assert (copy / f"{path.name}-wal").stat().st_size
+    monkeypatch.setattr("ablations.store.os.access", lambda *_: False)
+    with pytest.raises(Refusal, match="copy the folder to where it can be written"):
+        Store.open(copy / path.name)
+
+
 def test_a_store_of_another_version_is_refused_and_left_alone(path: Path, tiny: Plan) -> None:
     """Neither migrated silently nor overwritten."""
     Store.create(path, tiny).__exit__()

@@ -144,6 +144,34 @@ def test_every_variant_sees_and_is_scored_on_the_same_pixels() -> None:
     assert torch.equal(logits, net(image)[..., 8:28, 8:28])
 
 
+def test_a_net_without_padding_sees_the_image_mirrored() -> None:
+    """Pixels -k and S - 1 + k are those at k and S - 1 - k; a padded net gets the image alone."""
+    source = TINY.replace("scored = 20", "scored = 36\nborder = 'mirrored'").replace(
+        "[axes]", '[axes]\npadding = ["valid", "zeros"]'
+    )
+    cells = {c.spec.padding: c for c in read_plan(source, name="p", file="f").cells()}
+    hardware, image = find_hardware("cpu"), torch.rand(1, 1, 36, 36)
+    place = torch.arange(-8, 44).abs()
+    place = torch.minimum(place, 70 - place)
+    mirrored = image[..., place[:, None], place]
+    for padding, given in (("valid", mirrored), ("zeros", image)):
+        cell = cells[padding]
+        net = UNet(cell.spec).eval()
+        logits = window_logits(net, image, cell, hardware)
+        assert logits.shape == (1, 5, 36, 36)
+        assert torch.equal(logits, net(given))
+
+
+def test_every_pixel_of_a_mirrored_image_is_scored() -> None:
+    """The bands begin at the image's edge, and the costs are those of the mirrored input."""
+    source = TINY.replace("scored = 20", "scored = 36\nborder = 'mirrored'")
+    record = train(next(read_plan(source, name="p", file="f").cells()))
+    counts = np.asarray(record.counts)
+    ring = counts[0, :, [0, 2]].sum() / record.parsed_cell().training.test_images
+    assert ring == 36**2 - 32**2
+    assert record.macs == algebra.cost(record.parsed_cell().spec, 52, 52).macs
+
+
 def test_the_loss_is_what_it_says() -> None:
     """A confident right answer costs nothing; both kinds of target agree on two classes."""
     label = torch.tensor([[[0, 1], [1, 2]]])

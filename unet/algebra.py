@@ -152,9 +152,11 @@ class Grid:
         """After pooling pairs: each sample lies halfway between the two it came from."""
         return Grid(self.size // 2, self.step * 2, self.offset + self.step / 2)
 
-    def upsampled(self, size: int) -> Grid:
-        """After upsampling to `size` = 2 * self.size on the half-pixel grid."""
-        return Grid(size, self.step / 2, self.offset - self.step / 4)
+    def upsampled(self, size: int, ratio: Fraction) -> Grid:
+        """After upsampling to `size` samples about the same centre, `ratio` steps apart."""
+        step = self.step * ratio
+        beyond = (size - 1) * step - (self.size - 1) * self.step
+        return Grid(size, step, self.offset - beyond / 2)
 
     def cropped(self, size: int) -> Grid:
         """After a centre crop to `size`."""
@@ -206,11 +208,12 @@ def _layers(spec: UNetSpec) -> Iterator[Layer]:
     for level in reversed(range(spec.depth)):
         upsampled = spec.upsampled_channels(level)
         yield _upsampling(spec, level, channels, upsampled)
-        if SKIPS[spec.skip].uses_skip:
+        skip = SKIPS[spec.skip_at(level)]
+        if skip.uses_skip:
             yield Layer(
                 name=f"crop.{level}", operation="crop", level=level, channels=spec.channels(level)
             )
-        joined = SKIPS[spec.skip].channels(upsampled, spec.channels(level))
+        joined = skip.channels(upsampled, spec.channels(level))
         yield Layer(name=f"join.{level}", operation="join", level=level, channels=joined)
         yield from _block(spec, f"expansive.{level}", level, joined)
         channels = spec.channels(level)
@@ -280,10 +283,13 @@ def sides(spec: UNetSpec, size: int) -> Iterator[int]:
 def grids(spec: UNetSpec, size: int) -> Iterator[Grid]:
     """The grid of every layer of `layers(spec)` along one axis, for an input of side `size`.
 
+    A join lies where its skip does, which has never left the pixels of the input: upsampling
+    that aligns corners brings a map there that lies beside it.
+
     Raises `Refusal` for an illegal size.
     """
     size_law(spec).output(size)
-    loss = PADDINGS[spec.padding].loss
+    loss, upsampling = PADDINGS[spec.padding].loss, UPSAMPLINGS[spec.upsampling]
     grid = Grid(size, Fraction(1), Fraction(0))
     skips: dict[int, Grid] = {}
     for layer in layers(spec):
@@ -293,10 +299,9 @@ def grids(spec: UNetSpec, size: int) -> Iterator[Grid]:
         elif layer.operation == "convolution":
             grid = grid.convolved(loss)
         elif layer.operation == "upsampling":
-            grid = grid.upsampled(UPSAMPLINGS[spec.upsampling].size(grid.size))
+            grid = grid.upsampled(upsampling.size(grid.size), upsampling.step(grid.size))
         elif layer.operation == "crop":
-            yield skips[layer.level].cropped(grid.size)
-            continue
+            grid = skips[layer.level].cropped(grid.size)
         yield grid
 
 

@@ -13,7 +13,7 @@ from typing import Final, final
 from unet import algebra
 from unet.norms import NORMS
 from unet.paddings import PADDINGS
-from unet.skips import SKIPS
+from unet.skips import SKIPS, Skip
 from unet.spec import UNetSpec
 
 FLOAT: Final = 4
@@ -100,9 +100,13 @@ def _kept(spec: UNetSpec, steps: list[_Step]) -> int:
                 values += step.values * spec.up_relu
                 counted = spec.up_relu
             case "join":
-                counted = counted and not SKIPS[spec.skip].uses_skip
+                counted = counted and not _skip_of(spec, step).uses_skip
         source = step
     return FLOAT * values + INDEX * indices
+
+
+def _skip_of(spec: UNetSpec, step: _Step) -> Skip:
+    return SKIPS[spec.skip_at(step.layer.level)]
 
 
 def _peak(spec: UNetSpec, steps: list[_Step]) -> int:
@@ -112,13 +116,12 @@ def _peak(spec: UNetSpec, steps: list[_Step]) -> int:
     its ReLU has returned another. Poolings, upsamplings and joins hold less than the block
     beside them, so that only the 3x3 convolutions and the logits need a look.
     """
-    uses_skip = SKIPS[spec.skip].uses_skip
     image = steps[0].values
     most = entered = 0
     waiting: list[int] = []
     for source, step in pairwise(step for step in steps if step.layer.operation != "crop"):
         if step.layer.operation == "pooling":
-            waiting.append(source.values * uses_skip)
+            waiting.append(source.values * _skip_of(spec, source).uses_skip)
         elif step.layer.operation == "join":
             waiting.pop()
         elif step.layer.operation == "convolution":

@@ -69,14 +69,14 @@ class UNet(nn.Module):
             )
             for level in range(spec.depth)
         )
-        join_channels = SKIPS[spec.skip].channels
+        self.skips = [SKIPS[spec.skip_at(level)] for level in range(spec.depth)]
         self.expansive = nn.ModuleList(
             Block(
                 spec,
-                join_channels(spec.upsampled_channels(level), spec.channels(level)),
+                skip.channels(spec.upsampled_channels(level), spec.channels(level)),
                 spec.channels(level),
             )
-            for level in range(spec.depth)
+            for level, skip in enumerate(self.skips)
         )
         self.head = nn.Conv2d(spec.base_channels, spec.num_classes, kernel_size=1)
         for convolution in convolutions(self).values():
@@ -85,21 +85,21 @@ class UNet(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Images (N, in_channels, H, W) to logits (N, num_classes, H', W')."""
         self._require_legal(image)
-        skip = SKIPS[self.spec.skip]
-        skips = []
+        skipped: dict[int, Tensor] = {}
         x = image
-        for block in self.contracting:
+        for level, block in enumerate(self.contracting):
             x = block(x)
-            if skip.uses_skip:
-                skips.append(x)
+            if self.skips[level].uses_skip:
+                skipped[level] = x
             x = nn.functional.max_pool2d(x, 2)
         x = self.bottleneck(x)
         for level in reversed(range(self.spec.depth)):
             x = self.upsampling[level](x)
             if self.spec.up_relu:
                 x = torch.relu(x)
-            if skip.uses_skip:
-                x = skip.join(x, center_crop(skips.pop(), *x.shape[-2:]))
+            if level in skipped:
+                # A name for the skip would keep it alive.
+                x = self.skips[level].join(x, center_crop(skipped.pop(level), *x.shape[-2:]))
             x = self.expansive[level](x)
         logits: Tensor = self.head(x)
         return logits

@@ -37,6 +37,8 @@ class UNetSpec:
 
     - `depth`: number of poolings; levels run from 0 (full resolution) to `depth` (bottleneck).
     - `base_channels`: channels at level 0; each level below has twice as many.
+    - `unskipped`: the levels, 0 the topmost, that the skip leaves out (Wilm et al. 2024 drop the
+      topmost); at least one level keeps it.
     - `up_relu`: whether a ReLU follows each upsampling.
     - `up_keeps_channels`: the levels whose upsampling keeps the channels of the level below
       instead of halving them.
@@ -58,6 +60,7 @@ class UNetSpec:
     depth: int = 4
     padding: str = "valid"
     skip: str = "concat"
+    unskipped: tuple[int, ...] = ()
     upsampling: str = "transposed"
     norm: str = "none"
     up_relu: bool = False
@@ -82,13 +85,31 @@ class UNetSpec:
             )
         # A TOML file may say 0 for 0.0; both must be one spec, with one key.
         object.__setattr__(self, "dropout", float(self.dropout))
-        if type(self.up_keeps_channels) is not tuple:
+        for name in ("up_keeps_channels", "unskipped"):
+            # Nor do an order and repetitions make another spec.
+            object.__setattr__(self, name, self._levels(name))
+        self._require_joins()
+
+    def _levels(self, name: str) -> tuple[int, ...]:
+        levels = getattr(self, name)
+        if type(levels) is not tuple:
+            raise Refusal(f"{name} {shown(levels)} is not a tuple of levels", field=name)
+        for level in levels:
+            _require_integer(name, level, least=0, most=self.depth - 1)
+        return tuple(sorted(set(levels)))
+
+    def _require_joins(self) -> None:
+        if self.unskipped and not SKIPS[self.skip].uses_skip:
             raise Refusal(
-                f"up_keeps_channels {shown(self.up_keeps_channels)} is not a tuple of levels",
-                field="up_keeps_channels",
+                f"skip {self.skip!r} leaves out every level, so unskipped "
+                f"{shown(self.unskipped)} must be empty",
+                field="unskipped",
             )
-        for level in self.up_keeps_channels:
-            _require_integer("up_keeps_channels", level, least=0, most=self.depth - 1)
+        if len(self.unskipped) == self.depth:
+            raise Refusal(
+                f"unskipped {shown(self.unskipped)} leaves out every level: that is skip 'none'",
+                field="unskipped",
+            )
         if SKIPS[self.skip].same_channels and self.up_keeps_channels:
             raise Refusal(
                 f"skip {self.skip!r} needs equal channels on both sides, so "
@@ -99,6 +120,10 @@ class UNetSpec:
     def channels(self, level: int) -> int:
         """Channels of the blocks at `level`: doubled by every pooling."""
         return self.base_channels << level
+
+    def skip_at(self, level: int) -> str:
+        """The name in `SKIPS` of the join at `level`: `skip`, or none where it is left out."""
+        return "none" if level in self.unskipped else self.skip
 
     def upsampled_channels(self, level: int) -> int:
         """Channels that the upsampling from `level` + 1 hands to the join at `level`."""

@@ -82,29 +82,34 @@ def inputs() -> Iterator[Inputs]:
 
 
 def main(parts: Sequence[str]) -> None:
-    """Write the record; parts that are not named stay as they are in it."""
-    faults: tuple[Endured, ...] = ()
-    hostile: tuple[Inputs, ...] = ()
-    if RECORD.exists():
-        before = read_endurance(RECORD)
-        faults, hostile = before.faults, before.inputs
+    """Write the record after each part; those that are not named stay as they are in it."""
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         (scratch / "quiet").mkdir()
         quiet = Quiet.of(scratch / "quiet")
-        others = [each for each in faults if each.fault != KILLED]
-        kills = [each for each in faults if each.fault == KILLED]
         if "faults" in parts:
-            others = list(befallen(scratch, quiet))
+            found = list(befallen(scratch, quiet))
+            keep(quiet, faults=(*found, *(each for each in kept() if each.fault == KILLED)))
         if "kills" in parts:
-            kills = [killed(scratch, quiet, random.Random())]
-    if "inputs" in parts:
-        hostile = tuple(inputs())
-    found = Endurance(
-        machine=machine(), cells=quiet.cells, faults=(*others, *kills), inputs=hostile
-    )
-    replace_file(RECORD, found.model_dump_json(indent=1).encode() + b"\n")
+            kills = killed(scratch, quiet, random.Random())
+            keep(quiet, faults=(*(each for each in kept() if each.fault != KILLED), kills))
+        if "inputs" in parts:
+            keep(quiet, inputs=tuple(inputs()))
     say(str(RECORD))
+
+
+def kept() -> tuple[Endured, ...]:
+    """The faults that are in the record."""
+    return read_endurance(RECORD).faults if RECORD.exists() else ()
+
+
+def keep(quiet: Quiet, **parts: object) -> None:
+    """Put parts of the record in the place of what they were."""
+    before: dict[str, object] = {"faults": (), "inputs": ()}
+    if RECORD.exists():
+        before = dict(read_endurance(RECORD))
+    whole = before | {"machine": machine(), "cells": quiet.cells} | parts
+    replace_file(RECORD, Endurance(**whole).model_dump_json(indent=1).encode() + b"\n")
 
 
 if __name__ == "__main__":

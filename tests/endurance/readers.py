@@ -12,13 +12,24 @@ from typing import Final, final
 
 import numpy as np
 
+from ablations.calibration import calibration_files
 from ablations.conformance import conformance_files, read_conformance
 from ablations.doctor import examine, mend
+from ablations.endurance import (
+    Endurance,
+    Endured,
+    Inputs,
+    endurance_files,
+    read_endurance,
+    read_scale,
+    scale_files,
+)
 from ablations.exports import export, read_export
 from ablations.kills import kill_files, read_kills, read_others
 from ablations.performance import performance_files, read_measurements
 from ablations.plan import Plan
 from ablations.plan_file import load_plan, read_plan, shipped_plans
+from ablations.promises import read_calibration
 from ablations.records import Example, Picture, Record
 from ablations.report import conditions
 from ablations.results import Results
@@ -191,6 +202,37 @@ def read_speed(folder: Path, data: bytes) -> None:
     performance_files(read_measurements(folder / "performance.json"))
 
 
+def read_what_was_endured(folder: Path, data: bytes) -> None:
+    """The record of the endurance session, and its page."""
+    (folder / "endurance.json").write_bytes(data)
+    endurance_files(read_endurance(folder / "endurance.json"))
+
+
+def read_sizes(folder: Path, data: bytes) -> None:
+    """The record of how far sweeps go, and its page."""
+    (folder / "scale.json").write_bytes(data)
+    scale_files(read_scale(folder / "scale.json"))
+
+
+def read_error_rates(folder: Path, data: bytes) -> None:
+    """The record of the calibration, and its page."""
+    (folder / "calibration.json").write_bytes(data)
+    calibration_files(read_calibration(folder / "calibration.json"))
+
+
+def an_endurance() -> bytes:
+    """A record of two faults, one of which destroys."""
+    seen = {"times": 1, "acknowledged": 9, "lost": 1, "changed": 0, "counted_twice": 0}
+    faults = (
+        Endured(fault="a", how="b", destroys=True, same_report=True, told="c", **seen),
+        Endured(fault="d", how="e", destroys=False, same_report=False, told="", **seen),
+    )
+    tried = Inputs(reader="f", tried=9, accepted=1, refused=8, tracebacks=0, bytes_changed=0)
+    return (
+        Endurance(machine="g", cells=9, faults=faults, inputs=(tried,)).model_dump_json().encode()
+    )
+
+
 def _short(name: str, rows: int) -> bytes:
     """A committed list with few of its rows: long ones hide what is changed in them."""
     return json.dumps(json.loads((RECORDS / f"{name}.json").read_bytes())[:rows]).encode()
@@ -216,5 +258,8 @@ def readers(folder: Path) -> dict[str, Reader]:
         "kills": Reader(read_the_kill_matrix, (_short("kill_matrix", 999),)),
         "others": Reader(read_other_tools, (_short("other_tools", 999),)),
         "conformance": Reader(read_published_nets, (_short("conformance", 3),)),
+        "endurance": Reader(read_what_was_endured, (an_endurance(),)),
+        "scale": Reader(read_sizes, (_short("scale", 2),)),
+        "calibration": Reader(read_error_rates, ((RECORDS / "calibration.json").read_bytes(),)),
         "performance": Reader(read_speed, ((RECORDS / "performance.json").read_bytes(),)),
     }
