@@ -10,8 +10,9 @@ from typing import final
 from ablations.comparisons import budgets, in_words
 from ablations.contrasts import Contrast, Held
 from ablations.effects import Effect
+from ablations.metrics import METRICS
 from ablations.plan import BUDGET
-from ablations.results import HEADLINE, Results
+from ablations.results import Results
 from ablations.statistics import Interval
 from ablations.tables import as_markdown
 from ablations.verdicts import DECIDED, probability, spanned
@@ -23,9 +24,11 @@ class Course:
     """How far level `high` of a factor lies above level `low` at each budget.
 
     `effects` has a budget's effect by its steps, from the smallest. `change` is by how much the
-    effect at the largest is above that at the smallest, and `judged` says how sure that is.
+    effect at the largest is above that at the smallest, and `judged` says how sure that is; all of
+    them in `metric`.
     """
 
+    metric: str
     factor: str
     held: Held
     low: str
@@ -63,6 +66,7 @@ def _courses(results: Results, steps: list[str], found: dict[object, Effect]) ->
             if judged is None or not judged.interval.n:
                 continue
             yield Course(
+                metric=results.plan.headline,
                 factor=factor,
                 held=held,
                 low=low,
@@ -81,16 +85,19 @@ def _question(contrast: Contrast) -> object:
 def sentences(found: list[Course]) -> Iterator[str]:
     """One for each course: whether the effect grows or shrinks, from what to what."""
     for course in found:
+        metric = METRICS[course.metric]
         first, last = (course.effects[steps].interval.mean for steps in course.ends)
         # Told from the side that is ahead in the end.
         sign = -1 if last < 0 else 1
-        low, high = (course.low, course.high)[::sign]
-        change = course.change if sign > 0 else -course.change
+        ahead = sign if metric.higher_is_better else -sign
+        low, high = (course.low, course.high)[::ahead]
+        first, last = sign * first, sign * last
+        change = spanned(course.change if sign > 0 else -course.change, metric.digits)
         yield (
             f"**{course.factor}**{in_words(course.held)}: the lead of `{high}` over `{low}` "
-            f"{_verdict(course, sign * first, sign * last)}: {sign * first:+.3f} at "
-            f"{course.ends[0]} steps, {sign * last:+.3f} at {course.ends[1]} (change "
-            f"{spanned(change)}, p {probability(course.judged.adjusted_p)})."
+            f"{_verdict(course, first, last)}: {first:+.{metric.digits}f} at {course.ends[0]} "
+            f"steps, {last:+.{metric.digits}f} at {course.ends[1]} (change {change}, p "
+            f"{probability(course.judged.adjusted_p)})."
         )
 
 
@@ -109,16 +116,17 @@ def _verdict(course: Course, first: float, last: float) -> str:
 
 def table(found: list[Course]) -> str:
     """One row a course; the effect at each budget, with its interval and its seeds."""
+    digits = METRICS[found[0].metric].digits
     return as_markdown(
         [
             {
                 "factor": course.factor + in_words(course.held),
                 "difference": f"`{course.high}` - `{course.low}`",
                 **{
-                    f"{steps} steps": f"{spanned(effect.interval)}, n {effect.interval.n}"
+                    f"{steps} steps": f"{spanned(effect.interval, digits)}, n {effect.interval.n}"
                     for steps, effect in course.effects.items()
                 },
-                "change": spanned(course.change),
+                "change": spanned(course.change, digits),
                 "p (Holm)": probability(course.judged.adjusted_p),
             }
             for course in found
@@ -130,8 +138,9 @@ def caption(found: list[Course]) -> str:
     """How to read that table and its figure."""
     first, last = found[0].ends
     return (
-        f"Differences in {HEADLINE}, paired by seed, with Student's 95 % interval and the number "
-        "of seeds, at each training budget. Every budget is a run of its own, whose learning rate "
-        f"falls to nearly 0 at its end. The change is the difference at {last} steps less that "
-        f"at {first}, seed by seed, judged with all changes between budgets that the factor has."
+        f"Differences in {found[0].metric}, paired by seed, with Student's 95 % interval and the "
+        "number of seeds, at each training budget. Every budget is a run of its own, whose "
+        "learning rate falls to nearly 0 at its end. The change is the difference at "
+        f"{last} steps less that at {first}, seed by seed, judged with all changes between budgets "
+        "that the factor has."
     )

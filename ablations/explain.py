@@ -9,10 +9,10 @@ import numpy as np
 
 from ablations.contrasts import Contrast
 from ablations.exports import read_export
-from ablations.metrics import METRICS
+from ablations.metrics import METRICS, dice, iou
 from ablations.plan import Plan
 from ablations.records import Record
-from ablations.results import Results
+from ablations.results import Results, scores
 from ablations.shapes import TASKS
 from ablations.store import Store
 from ablations.sweep import STORE
@@ -76,11 +76,14 @@ def _counts(record: Record) -> Iterator[str]:
     if record.counts is None:
         return
     counts = np.asarray(record.counts, dtype=np.int64).sum(axis=0)
-    scores = {name: metric(counts) for name, metric in METRICS.items()}
+    by_class = {"IoU": iou(counts), "Dice": dice(counts)}
     for place, name in enumerate(TASKS[record.parsed_cell().task.name].classes):
         right, wrong, missed = counts[place]
-        told = ", ".join(f"{metric} {each[place]:.3f}" for metric, each in scores.items())
+        told = ", ".join(f"{metric} {each[place]:.3f}" for metric, each in by_class.items())
         yield f"  {name}: {right:,} pixels right, {wrong:,} wrong, {missed:,} missed: {told}"
+    for name, score in scores(record).items():
+        if not np.isnan(score):
+            yield f"  {name}: {score:.{METRICS[name].digits}f}"
 
 
 def _places(record: Record, results: Results) -> Iterator[str]:

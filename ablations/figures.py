@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ablations.budgets import Course
 from ablations.comparisons import in_words
 from ablations.records import Example, Record
-from ablations.results import HEADLINE, Results, pictured_rows, scores
+from ablations.results import OVERLAP, Results, pictured_rows, scores
 from ablations.shapes import TASKS
 
 # matplotlib takes longer to import than most commands to answer.
@@ -87,7 +87,7 @@ def _draw_courses(tile: Axes, courses: list[Course]) -> None:
     tile.set_xticks(steps, [str(each) for each in steps])
     tile.minorticks_off()
     tile.set_xlabel("training steps", fontsize=8)
-    tile.set_ylabel(f"difference in {HEADLINE}", fontsize=8)
+    tile.set_ylabel(f"difference in {courses[0].metric}", fontsize=8)
     tile.tick_params(labelsize=7)
     tile.legend(fontsize=7)
 
@@ -107,7 +107,7 @@ def _draw_row(tiles: npt.NDArray[np.object_], name: str, records: list[Record | 
         if found is None or found.example is None:
             continue
         tile.imshow(colours(found.example.prediction.pixels(), found), interpolation="nearest")
-        tile.set_xlabel(f"{HEADLINE} {scores(found)[HEADLINE]:.3f}", fontsize=6, labelpad=2)
+        tile.set_xlabel(f"{OVERLAP} {scores(found)[OVERLAP]:.3f}", fontsize=6, labelpad=2)
 
 
 def _draw_image(tile: Axes, example: Example) -> None:

@@ -1,20 +1,67 @@
-"""Scores as pure functions of stored counts: the table `METRICS`.
+"""Scores as pure functions of what a record stores: the table `METRICS`.
 
-Counts are an integer array (..., classes, 3): true positives, false positives and false
-negatives of each class, in pixels, summed over the test images. A new metric over them
-needs no retraining.
+A new metric needs no retraining. Where a record lacks what a metric is made of, as those do that an
+older version made, the metric is nan.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from typing import Final
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, Literal, Self, final
 
 import numpy as np
 import numpy.typing as npt
 
+from ablations.measures import CONFIDENCE_UNIT, Changed, Checkerboard, Measures
+from ablations.records import Record
+from ablations.shapes import TASKS
+
 Counts = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float64]
+
+BORDER: Final = 4
+"""Pixels from the edge of the scored window up to which is its border."""
+
+INSIDE: Final = 8
+"""Pixels from that edge from which on is its inside."""
+
+MILLION: Final = 1_000_000
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """What metrics are made of, from one record.
+
+    `counts` is (bands, classes, 3): true positives, false positives and false negatives in pixels,
+    over all test images; band b begins `bands[b]` pixels from the edge of the scored window and has
+    `pixels[b]` pixels, over all test images. The last `scored` classes count.
+    """
+
+    counts: Counts
+    bands: Counts
+    pixels: Counts
+    scored: int
+    exclusive: bool
+    measures: Measures | None
+
+    @classmethod
+    def of(cls, record: Record) -> Self:
+        """Of a run that did not diverge."""
+        cell, bands = record.parsed_cell(), np.array(record.bands, dtype=np.int64)
+        task = TASKS[cell.task.name]
+        area = np.maximum(cell.task.scored - 2 * np.append(bands, cell.task.scored), 0) ** 2
+        return cls(
+            counts=np.asarray(record.counts, dtype=np.int64),
+            bands=bands,
+            pixels=-np.diff(area) * cell.training.test_images,
+            scored=len(task.scored_classes),
+            exclusive=task.exclusive,
+            measures=record.measures,
+        )
 
 
 def iou(counts: Counts) -> Scores:
@@ -32,16 +79,245 @@ def dice(counts: Counts) -> Scores:
     return _ratio(2 * tp, 2 * tp + fp + fn)
 
 
+def boundary_f1(counts: Counts) -> Scores:
+    """F1 of each class, (classes,), of `Measures.boundary`'s counts; nan without any boundary.
+
+    2 P R / (P + R), where P is the share of the predicted boundary that lies near the true one, and
+    R that of the true one which lies near the predicted one; 0 where only one of them is there.
+    """
+    found, near, true, close = np.moveaxis(counts, -1, 0)
+    precision, recall = _ratio(near, found), _ratio(close, true)
+    with np.errstate(invalid="ignore"):
+        mean = 2 * precision * recall / (precision + recall)
+    return np.where((found + true > 0) & np.isnan(mean), 0, mean)
+
+
+def surface_dice(counts: Counts) -> Scores:
+    """Normalised surface distance of each class, (classes,); nan without any boundary.
+
+    The share of both boundaries' pixels that lie near the other one (Nikolov et al. 2018, arXiv
+    1809.04430), with pixels in place of lengths.
+    """
+    found, near, true, close = np.moveaxis(counts, -1, 0)
+    return _ratio(near + close, found + true)
+
+
 def _ratio(part: Counts, whole: Counts) -> Scores:
     nothing = np.full(whole.shape, np.nan)
     scores: Scores = np.divide(part, whole, out=nothing, where=whole > 0)
     return scores
 
 
-METRICS: Final[Mapping[str, Callable[[Counts], Scores]]] = {"IoU": iou, "Dice": dice}
-
-
 def macro(scores: Scores) -> float:
     """The mean over the classes that have a score; nan if none has."""
     known = scores[~np.isnan(scores)]
-    return float(known.mean()) if known.size else float("nan")
+    return float(known.mean()) if known.size else math.nan
+
+
+def _overlap(
+    stored: Stored, score: Callable[[Counts], Scores], least: int = 0, most: int | None = None
+) -> float:
+    """Of the scored classes, in the bands from `least` up to below `most` pixels from the edge."""
+    counts = stored.counts[_between(stored, least, most)].sum(axis=0)
+    return macro(score(counts[-stored.scored :]))
+
+
+def _error(stored: Stored, least: int, most: int | None = None) -> float:
+    """The share of decisions that are wrong: of pixels, or of pixels of each overlapping class."""
+    chosen = _between(stored, least, most)
+    _, wrong, missed = stored.counts[chosen].sum(axis=(0, 1)).tolist()
+    decisions = int(stored.pixels[chosen].sum()) * (1 if stored.exclusive else stored.scored)
+    return (missed if stored.exclusive else wrong + missed) / decisions if decisions else math.nan
+
+
+def _between(stored: Stored, least: int, most: int | None) -> npt.NDArray[np.bool_]:
+    """Which bands lie there as a whole."""
+    ends = np.append(stored.bands[1:].astype(np.float64), math.inf)
+    chosen: npt.NDArray[np.bool_] = (stored.bands >= least) & (ends <= (most or math.inf))
+    return chosen
+
+
+def _border_excess(stored: Stored) -> float:
+    return _error(stored, 0, BORDER) - _error(stored, INSIDE)
+
+
+def _boundary(stored: Stored, score: Callable[[Counts], Scores]) -> float:
+    if stored.measures is None:
+        return math.nan
+    counts = np.array(stored.measures.boundary, dtype=np.int64)
+    return macro(score(counts[-stored.scored :]))
+
+
+def _calibration(stored: Stored) -> float:
+    if stored.measures is None:
+        return math.nan
+    decisions, confidence, right = np.array(stored.measures.confidence, dtype=np.float64).T
+    all_decisions = float(decisions.sum())
+    gaps = float(np.abs(right - confidence / CONFIDENCE_UNIT).sum())
+    return gaps / all_decisions if all_decisions else math.nan
+
+
+def _checkerboard(
+    stored: Stored, when: Literal["start", "end"], share: Callable[[Checkerboard], float]
+) -> float:
+    board = getattr(stored.measures, when, None)
+    return math.nan if board is None else share(board) * MILLION
+
+
+def _shifted(stored: Stored, which: Literal["one", "lattice", "seam"]) -> float:
+    seen: Changed | None = getattr(getattr(stored.measures, "shifts", None), which, None)
+    return seen.changed / seen.pixels if seen is not None and seen.pixels else math.nan
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """One number of a run.
+
+    `summary` is its definition in a sentence, `section` the table of a report that it is in, and
+    `digits` how many of it behind the point are shown.
+    """
+
+    summary: str
+    of: Callable[[Stored], float]
+    section: Literal["overlap", "border", "further"]
+    higher_is_better: bool = False
+    digits: int = 3
+
+
+METRICS: Final[Mapping[str, Metric]] = {
+    "IoU": Metric(
+        summary="IoU (intersection over union) is 1 where the predicted shapes cover the true ones "
+        "exactly, and 0 where they miss them; a class that is neither there nor predicted is left "
+        "out of the mean over the classes",
+        of=partial(_overlap, score=iou),
+        section="overlap",
+        higher_is_better=True,
+    ),
+    "Dice": Metric(
+        summary="Dice is twice the pixels that are predicted and true over the sum of both; a "
+        "class that is neither there nor predicted is left out of the mean over the classes",
+        of=partial(_overlap, score=dice),
+        section="overlap",
+        higher_is_better=True,
+    ),
+    "IoU at the border": Metric(
+        summary="IoU at the border is that of pixels under 4 from the edge of the scored window",
+        of=partial(_overlap, score=iou, most=BORDER),
+        section="border",
+        higher_is_better=True,
+    ),
+    "IoU inside": Metric(
+        summary="IoU inside is that of pixels 8 or more from the edge of the scored window",
+        of=partial(_overlap, score=iou, least=INSIDE),
+        section="border",
+        higher_is_better=True,
+    ),
+    "border excess": Metric(
+        summary="border excess is by how much the share of wrong pixels under 4 from the edge "
+        "of the scored window lies above that of pixels 8 or more from it",
+        of=_border_excess,
+        section="border",
+        digits=4,
+    ),
+    "error at 0-1 px": Metric(
+        summary="error at 0-1 px is the share of wrong pixels among those that lie so far from the "
+        "edge of the scored window; where classes overlap, of pixels of each class",
+        of=partial(_error, least=0, most=2),
+        section="border",
+        digits=4,
+    ),
+    "error at 2-3 px": Metric(
+        summary="error at 2-3 px is the same, farther in",
+        of=partial(_error, least=2, most=4),
+        section="border",
+        digits=4,
+    ),
+    "error at 4-7 px": Metric(
+        summary="error at 4-7 px is the same, farther in",
+        of=partial(_error, least=4, most=8),
+        section="border",
+        digits=4,
+    ),
+    "error at 8-15 px": Metric(
+        summary="error at 8-15 px is the same, farther in",
+        of=partial(_error, least=8, most=16),
+        section="border",
+        digits=4,
+    ),
+    "error from 16 px": Metric(
+        summary="error from 16 px is the same, farthest in",
+        of=partial(_error, least=16),
+        section="border",
+        digits=4,
+    ),
+    "boundary F1": Metric(
+        summary="boundary F1 is the harmonic mean of the share of the predicted boundary within 1 "
+        "pixel of the true one and of the share of the true one within 1 pixel of the predicted "
+        "one; a class without any boundary is left out of the mean over the classes",
+        of=partial(_boundary, score=boundary_f1),
+        section="further",
+        higher_is_better=True,
+    ),
+    "surface Dice": Metric(
+        summary="surface Dice (normalised surface distance) is the share of both boundaries' "
+        "pixels that lie within 1 pixel of the other boundary; a class without any boundary is "
+        "left out of the mean over the classes",
+        of=partial(_boundary, score=surface_dice),
+        section="further",
+        higher_is_better=True,
+    ),
+    "calibration error": Metric(
+        summary="calibration error (ECE) is by how much confidence and the share of right "
+        "decisions differ, on average over all pixels in 15 equal bins of confidence",
+        of=_calibration,
+        section="further",
+        digits=4,
+    ),
+    "checkerboard": Metric(
+        summary="checkerboard is the share of the logits' power, in millionths, at period 2 along "
+        "rows, columns or both; constant maps have none",
+        of=partial(_checkerboard, when="end", share=lambda board: board.share),
+        section="further",
+        digits=0,
+    ),
+    "checkerboard at the start": Metric(
+        summary="checkerboard at the start is the same before training",
+        of=partial(_checkerboard, when="start", share=lambda board: board.share),
+        section="further",
+        digits=0,
+    ),
+    "diagonal checkerboard": Metric(
+        summary="diagonal checkerboard is the share, in millionths, at period 2 along rows and "
+        "columns both, where the edges of objects have least",
+        of=partial(_checkerboard, when="end", share=lambda board: board.diagonal_share),
+        section="further",
+        digits=2,
+    ),
+    "diagonal checkerboard at the start": Metric(
+        summary="diagonal checkerboard at the start is the same before training",
+        of=partial(_checkerboard, when="start", share=lambda board: board.diagonal_share),
+        section="further",
+        digits=0,
+    ),
+    "changed by 1 px": Metric(
+        summary="changed by 1 px is the share of pixels whose decision differs between two tiles "
+        "that lie 1 pixel apart in both directions, inside, where padding does not reach",
+        of=partial(_shifted, which="one"),
+        section="further",
+        digits=4,
+    ),
+    "changed by 2^depth px": Metric(
+        summary="changed by 2^depth px is the same for tiles 2^depth pixels apart",
+        of=partial(_shifted, which="lattice"),
+        section="further",
+        digits=4,
+    ),
+    "seam": Metric(
+        summary="seam is the same for tiles 2^depth pixels apart in the outermost 2^depth pixels "
+        "of what both cover, where one of the tiles ends",
+        of=partial(_shifted, which="seam"),
+        section="further",
+        digits=4,
+    ),
+}

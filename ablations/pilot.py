@@ -26,11 +26,12 @@ class Needed:
 @final
 @dataclass(frozen=True)
 class Needs:
-    """The seeds that show a difference of `effect` in 4 of 5 cases, factor by factor.
+    """The seeds that show a difference of `effect` in `metric` in 4 of 5 cases, factor by factor.
 
     `seconds_a_seed` is what all variants of one seed took, one after the other.
     """
 
+    metric: str
     effect: float
     factors: list[Needed]
     seconds_a_seed: float
@@ -45,8 +46,9 @@ class Needs:
             )
         if pilot.runs.empty:
             raise Refusal(f"the pilot of plan {plan.name} has no runs yet; run a few seeds")
-        factors = [_needed(pilot, comparison, effect) for comparison in pilot.comparisons]
-        return cls(effect, factors, float(pilot.cells["seconds"].sum()))
+        judged = [contrast for contrast, _ in pilot.effects_on(plan.headline)]
+        factors = [_needed(judged, comparison, effect) for comparison in pilot.comparisons]
+        return cls(plan.headline, effect, factors, float(pilot.cells["seconds"].sum()))
 
     @property
     def most(self) -> int:
@@ -54,8 +56,8 @@ class Needs:
         return max(each.seeds.seeds for each in self.factors)
 
 
-def _needed(pilot: Results, comparison: Comparison, effect: float) -> Needed:
-    family = [each for each, _ in pilot.effects if each.family == comparison.family]
+def _needed(contrasts: list[Contrast], comparison: Comparison, effect: float) -> Needed:
+    family = [each for each in contrasts if each.family == comparison.family]
     each = [(seeds_from_pilot(c.by_seed, effect, len(family)), c) for c in family]
     most, contrast = max(each, key=lambda pair: pair[0].seeds)
     return Needed(comparison.label, _told(contrast), most)

@@ -38,6 +38,9 @@ AXES: Final[tuple[str, ...]] = (
 test images are no axes, since variants are compared on the same images in the same order. A task's
 dials leave the objects where they are and change how they look."""
 
+HEADLINE: Final = "IoU"
+"""The metric that a plan is about unless it names another."""
+
 Only = Mapping[str, Collection[str]]
 """A part of a grid: for some axes, the values to keep, as text."""
 
@@ -50,14 +53,16 @@ _KEPT: Final = 4096
 class Plan:
     """A grid of cells: every combination of the axes' values, each with every seed.
 
-    A difference of at most `margin` in the headline metric does not matter to who made the plan; 0
-    if every difference does. `claims` were made before the first run.
+    Sentences and effects are about the metric `headline`. A difference of at most `margin` in it
+    does not matter to who made the plan; 0 if every difference does. `claims` were made before the
+    first run.
     """
 
     name: str
     question: str
     seeds: int
     margin: float
+    headline: str = HEADLINE
     axes: Mapping[str, tuple[object, ...]]
     settings: Mapping[str, Mapping[str, object]]
     claims: tuple[Claim, ...] = ()
@@ -66,7 +71,7 @@ class Plan:
     @property
     def identity(self) -> object:
         """What decides which cells there are and what is said of them; not the file's comments."""
-        told = self.question, self.margin, self.claims
+        told = self.question, self.headline, self.margin, self.claims
         return self.seeds, dict(self.axes), self.settings, told
 
     @property
@@ -234,7 +239,7 @@ def differences(old: Plan, new: Plan) -> Iterator[str]:
     """What is not the same in two plans, thing by thing."""
     if old.seeds != new.seeds:
         yield f"seeds {old.seeds} -> {new.seeds}"
-    for name in ("question", "margin"):
+    for name in ("question", "headline", "margin"):
         before, after = getattr(old, name), getattr(new, name)
         if before != after:
             yield f"{name} {shown(before)} -> {shown(after)}"

@@ -15,9 +15,9 @@ from pydantic_core import ErrorDetails
 
 from ablations.cell import STRICT, Cell, TaskSettings, Training
 from ablations.claims import Claim, Line
-from ablations.plan import AXES, EQUAL, Plan, group_and_name
+from ablations.plan import AXES, EQUAL, HEADLINE, Plan, group_and_name
 from unet.algebra import SizeLaw, size_law
-from unet.refusal import Refusal, shown
+from unet.refusal import Refusal, require_choice, shown
 
 LONGEST: Final = 20_000
 """Characters of a plan file: more than any needs. Python's TOML takes seconds for as many dots."""
@@ -37,7 +37,8 @@ class PlanFile(BaseModel):
 
     question: Line
     seeds: int = Field(ge=1, le=1_000_000)
-    margin: float = Field(default=0.0, ge=0, lt=1)
+    headline: str = HEADLINE
+    margin: float = Field(default=0.0, ge=0, le=1e6)
     claims: list[Claim] = Field(default_factory=list, max_length=20)
     axes: dict[str, Any]
     spec: dict[str, Any] = Field(default_factory=dict)
@@ -99,6 +100,7 @@ def read_plan(source: str, *, name: str, file: str) -> Plan:
         question=content.question,
         seeds=content.seeds,
         margin=content.margin,
+        headline=content.headline,
         axes=dict(_read_axes(content.axes, settings, lines)),
         settings=settings,
         claims=tuple(content.claims),
@@ -113,6 +115,7 @@ def read_plan(source: str, *, name: str, file: str) -> Plan:
     if plan.solved:
         _require_solvable(plan, lines)
     plan = replace(plan, axes=dict(_as_cells_have_them(plan)))
+    _require_metric(plan, lines)
     _require_testable(plan, lines)
     return plan
 
@@ -127,6 +130,17 @@ def _require_countable(plan: Plan, lines: _Lines) -> None:
                 ("axes",),
                 f"{count} {thing} are more than the {most} that a plan may have: split it",
             )
+
+
+def _require_metric(plan: Plan, lines: _Lines) -> None:
+    """Only a plan that is about another metric has to wait until the table of them is there."""
+    if plan.headline != HEADLINE:
+        from ablations.metrics import METRICS
+
+        try:
+            require_choice("headline", plan.headline, METRICS)
+        except Refusal as problem:
+            raise lines.refusal(("headline",), str(problem)) from None
 
 
 def _require_testable(plan: Plan, lines: _Lines) -> None:

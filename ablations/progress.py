@@ -17,7 +17,6 @@ from ablations.estimate import Estimate
 from ablations.pilot import Needs
 from ablations.plan import Plan
 from ablations.records import Record
-from ablations.results import HEADLINE
 from ablations.store import MOST_ATTEMPTS, OUTCOMES, Attempt
 from ablations.sweep import Ended, Tally
 from unet.refusal import printable
@@ -129,7 +128,7 @@ def estimate_lines(about: Estimate, workers: int) -> Iterator[str]:
 
 def power_lines(needs: Needs, workers: int) -> Iterator[str]:
     """How many seeds it takes, for people."""
-    yield f"  to see a difference of {needs.effect:g} in {HEADLINE}, in 4 of 5 cases, takes"
+    yield f"  to see a difference of {needs.effect:g} in {needs.metric}, in 4 of 5 cases, takes"
     for each in needs.factors:
         seeds = each.seeds
         low, high = ("over 10,000" if n is None else f"{n:,}" for n in (seeds.low, seeds.high))

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, Field, ValidationError
 
 from ablations.cell import STRICT, Cell
+from ablations.measures import Measures, Whole
 from ablations.shapes import TASKS
 from unet.refusal import Refusal, shown
 
@@ -19,7 +20,6 @@ _LARGEST_PICTURE: Final = 2**26
 """Bytes; a task's largest images have three channels of 4096 x 4096."""
 
 Size = Annotated[int, Field(ge=1, le=_LARGEST_PICTURE)]
-Whole = Annotated[int, Field(ge=0, lt=2**53)]
 Seconds = Annotated[float, Field(ge=0, le=1e9)]
 
 
@@ -83,6 +83,7 @@ class Record(BaseModel):
     - `losses`: the mean training loss over each tenth of the run.
     - `macs`: of one forward pass of one image, with its mirrored rim where it has one.
     - `*_seconds`: wall time.
+    - `measures`: what else was counted; None for a diverged run, and where nothing was.
     """
 
     model_config = STRICT
@@ -99,6 +100,7 @@ class Record(BaseModel):
     test_seconds: Seconds
     environment: dict[str, str]
     example: Example | None = None
+    measures: Measures | None = None
 
     @classmethod
     def read(cls, body: str, where: str) -> Self:
@@ -127,6 +129,10 @@ class Record(BaseModel):
         shape = [len(TASKS[cell.task.name].classes)] * len(self.bands)
         if self.counts is not None and (not shape or list(map(len, self.counts)) != shape):
             raise Refusal(f"counts are not those of {len(self.bands)} bands and the task's classes")
+        if self.measures is not None:
+            if self.counts is None:
+                raise Refusal(f"outcome {self.outcome!r} does not go with its measures")
+            self.measures.require_consistent(len(TASKS[cell.task.name].classes))
         if self.example is not None:
             self.example.require_sizes(cell.task.size, cell.task.scored)
 

@@ -18,9 +18,10 @@ from ablations.comparisons import budgets
 from ablations.conditions import conditions, held_equal
 from ablations.figures import over_the_budget, side_by_side
 from ablations.files import replace_file
+from ablations.metric_tables import metric_tables
 from ablations.metrics import METRICS
 from ablations.plan import Plan
-from ablations.results import HEADLINE, Results, pictured_variants
+from ablations.results import OVERLAP, Results, pictured_variants
 from ablations.shapes import TASKS, Task
 from ablations.statistics import Interval
 from ablations.tables import as_csv, as_markdown, inline
@@ -92,6 +93,8 @@ def render(results: Results) -> dict[str, bytes]:
         main_effects=main_effects_table(results),
         main_effects_caption=main_effects_caption(results),
         interactions=interactions_table(results),
+        metric=METRICS[results.plan.headline],
+        metric_tables=list(metric_tables(results)),
         budget=_budget(found),
         cell_table=_cell_table(results),
         cell_caption=cell_caption(results),
@@ -181,7 +184,8 @@ def factor_rows(results: Results) -> pd.DataFrame:
             row["seeds"] = len(level.by_seed)
             for metric, interval in level.scores.items():
                 row |= _interval_columns(metric, interval)
-            row |= _interval_columns(f"{HEADLINE} above {FIRST_LEVEL}", level.above(levels[0]))
+            above = f"{results.plan.headline} above {FIRST_LEVEL}"
+            row |= _interval_columns(above, level.above(levels[0]))
             rows.append(row)
     return pd.DataFrame(rows)
 
@@ -190,15 +194,23 @@ def _interval_columns(name: str, interval: Interval) -> dict[str, object]:
     return {name: interval.mean, f"{name} low": interval.low, f"{name} high": interval.high}
 
 
+def _shown_metrics(results: Results) -> list[str]:
+    """The headline metric and those of overlap."""
+    overlaps = (name for name, metric in METRICS.items() if metric.section == "overlap")
+    return list(dict.fromkeys([results.plan.headline, *overlaps]))
+
+
 def _factor_table(results: Results) -> str:
+    headline, names = results.plan.headline, _shown_metrics(results)
+    digits = METRICS[headline].digits
     rows = [
         {
             "factor": comparison.label,
             "level": f"`{level.value}`",
             "seeds": str(len(level.by_seed)),
-            **{metric: _spanned(interval) for metric, interval in level.scores.items()},
-            f"{HEADLINE} above {FIRST_LEVEL}": (
-                "-" if level is levels[0] else _spanned(level.above(levels[0]), sign="+")
+            **{name: _spanned(level.scores[name], METRICS[name].digits) for name in names},
+            f"{headline} above {FIRST_LEVEL}": (
+                "-" if level is levels[0] else _spanned(level.above(levels[0]), digits, sign="+")
             ),
         }
         for comparison, levels in results.levels.items()
@@ -217,38 +229,40 @@ def factor_caption(results: Results) -> str:
 
 
 def _cell_table(results: Results) -> str:
-    shown = _shown_cells(results.cells).to_dict("records")
+    shown = _shown_cells(results.cells, results.plan.headline).to_dict("records")
     return as_markdown([_cell_row(results, cell) for cell in shown])
 
 
-def _shown_cells(cells: pd.DataFrame) -> pd.DataFrame:
+def _shown_cells(cells: pd.DataFrame, metric: str) -> pd.DataFrame:
     """All of them, or of too many the best and the worst, best first."""
     if len(cells) <= MOST_ROWS:
         return cells
-    ranked = cells.sort_values(HEADLINE, ascending=False, kind="stable", na_position="last")
+    ascending = not METRICS[metric].higher_is_better
+    ranked = cells.sort_values(metric, ascending=ascending, kind="stable", na_position="last")
     return pd.concat([ranked.head(MOST_ROWS // 2), ranked.tail(MOST_ROWS // 2)])
 
 
 def _cell_row(results: Results, cell: Mapping[Hashable, Any]) -> dict[str, str]:
     diverged = f" (+{cell['diverged']} diverged)" if cell["diverged"] else ""
-    unstable = " (unstable)" if cell[f"{HEADLINE} sd"] > UNSTABLE else ""
-    lost = " (lost)" if cell[f"{HEADLINE} lowest class"] < LOST else ""
+    unstable = " (unstable)" if cell[f"{OVERLAP} sd"] > UNSTABLE else ""
+    lost = " (lost)" if cell[f"{OVERLAP} lowest class"] < LOST else ""
     intervals = {
         metric: Interval(cell[metric], cell[f"{metric} low"], cell[f"{metric} high"], cell["seeds"])
-        for metric in METRICS
+        for metric in _shown_metrics(results)
     }
     return {
         **{axis: f"`{cell[axis]}`" for axis in results.plan.axes},
         "seeds": f"{cell['seeds']}{diverged}",
-        **{metric: _spanned(interval) for metric, interval in intervals.items()},
-        f"{HEADLINE}, sd over seeds": f"{_number(cell[f'{HEADLINE} sd'])}{unstable}",
-        f"{HEADLINE}, lowest run": _number(cell[f"{HEADLINE} lowest"]),
-        f"{HEADLINE}, lowest class": _number(cell[f"{HEADLINE} lowest class"]) + lost,
+        **{name: _spanned(each, METRICS[name].digits) for name, each in intervals.items()},
+        f"{OVERLAP}, sd over seeds": f"{_number(cell[f'{OVERLAP} sd'])}{unstable}",
+        f"{OVERLAP}, lowest run": _number(cell[f"{OVERLAP} lowest"]),
+        f"{OVERLAP}, lowest class": _number(cell[f"{OVERLAP} lowest class"]) + lost,
         **_solved(results, cell),
         "parameters": f"{cell['parameters']:,}",
         "MACs": f"{cell['macs'] / 1e6:,.1f} M",
+        "maps": f"{cell['memory'] / 1e6:,.1f} MB",
         "training MACs": f"{cell['training macs'] / 1e12:,.3f} T",
-        f"{HEADLINE} per training TMAC": _number(cell[f"{HEADLINE} per training TMAC"]),
+        f"{OVERLAP} per training TMAC": _number(cell[f"{OVERLAP} per training TMAC"]),
         "seconds per run": f"{cell['seconds']:.1f}",
     }
 
@@ -264,21 +278,23 @@ def cell_caption(results: Results) -> str:
     """The conditions of the cell table."""
     cut = (
         f"Of {len(results.cells):,} cells the {MOST_ROWS // 2} with the highest and the "
-        f"{MOST_ROWS // 2} with the lowest {HEADLINE}, the best first: chosen for being extreme, "
-        f"they would come out less so in new runs. All are in `{results.plan.name}_cells.csv`. "
+        f"{MOST_ROWS // 2} with the lowest {results.plan.headline}, the best first: chosen for "
+        "being extreme, they would come out less so in new runs. All are in "
+        f"`{results.plan.name}_cells.csv`. "
         if len(results.cells) > MOST_ROWS
         else ""
     )
     return (
         f"{cut}Mean and 95 % interval (Student's t) over the seeds of each cell; marked: a "
-        f"standard deviation above {UNSTABLE:.2f} (unstable), a class with an {HEADLINE} below "
+        f"standard deviation above {UNSTABLE:.2f} (unstable), a class with an {OVERLAP} below "
         f"{LOST:.1f} in some run (lost). "
         + _scoring(results)
         + " MACs are multiply-adds of the convolutions in one forward pass of one image, in "
-        "millions; one is two FLOPs. Training MACs are those of all steps, forward and backward, "
-        f"in millions of millions; {HEADLINE} per training TMAC is high for what is cheap, and "
-        "says which is better only where costs are alike. Seconds are the median wall time of "
-        "training and testing, which other work on the same machine lengthens."
+        "millions; one is two FLOPs. Maps are the feature maps that a training step keeps, in "
+        "float32 for each image of a batch. Training MACs are those of all steps, forward and "
+        f"backward, in millions of millions; {OVERLAP} per training TMAC is high for what is "
+        "cheap, and says which is better only where costs are alike. Seconds are the median "
+        "wall time of training and testing, which other work on the same machine lengthens."
     )
 
 
@@ -323,11 +339,11 @@ def _window(results: Results) -> str:
 
 def stability(results: Results) -> str:
     """How far the runs of one cell scatter, and which cells scatter too far."""
-    spread = results.cells[f"{HEADLINE} sd"].dropna()
+    spread = results.cells[f"{OVERLAP} sd"].dropna()
     diverged = int(results.cells["diverged"].sum())
     lost = int((results.runs["lowest class"] < LOST).sum())
     failures = (
-        f"{diverged} of {len(results.runs)} runs diverged; {lost} lost a class (an {HEADLINE} "
+        f"{diverged} of {len(results.runs)} runs diverged; {lost} lost a class (an {OVERLAP} "
         f"below {LOST:.1f} for one of the classes), which drags their cell's mean down and its "
         "intervals out."
     )
@@ -335,10 +351,10 @@ def stability(results: Results) -> str:
         return f"{failures} No cell has two seeds yet, so nothing can be said of their scatter."
     unstable = int((spread > UNSTABLE).sum())
     return (
-        f"{failures} The standard deviation of a cell's {HEADLINE} over its seeds is "
+        f"{failures} The standard deviation of a cell's {OVERLAP} over its seeds is "
         f"{spread.median():.3f} in the median and {spread.max():.3f} at most; {unstable} of "
         f"{len(spread)} cells lie above {UNSTABLE:.2f} and are marked unstable. The lowest single "
-        f"run scored {results.cells[f'{HEADLINE} lowest'].min():.3f}."
+        f"run scored {results.cells[f'{OVERLAP} lowest'].min():.3f}."
     )
 
 
@@ -351,17 +367,14 @@ def _varied_or_fixed(results: Results, axis: str) -> str:
     return " or ".join(map(str, results.plan.values(axis)))
 
 
-def _spanned(interval: Interval, sign: str = "") -> str:
+def _spanned(interval: Interval, digits: int, sign: str = "") -> str:
     """`0.803 [0.801, 0.806]`, as far as it is known; `sign` "+" shows a plus."""
-    mean = _number(interval.mean, sign)
+    mean = _number(interval.mean, digits, sign)
     if math.isnan(interval.low):
         return mean
-    return f"{mean} [{_number(interval.low, sign)}, {_number(interval.high, sign)}]"
+    low, high = (_number(bound, digits, sign) for bound in (interval.low, interval.high))
+    return f"{mean} [{low}, {high}]"
 
 
-def _number(value: float, sign: str = "") -> str:
-    return "-" if math.isnan(value) else f"{value:{sign}.3f}"
-
-
-def _bounds(interval: Interval) -> str:
-    return f"{interval.low:.3f} to {interval.high:.3f}"
+def _number(value: float, digits: int = 3, sign: str = "") -> str:
+    return "-" if math.isnan(value) else f"{value:{sign}.{digits}f}"

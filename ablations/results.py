@@ -7,7 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Final, Self, final
 
 import numpy as np
@@ -18,14 +18,15 @@ from ablations.cell import Cell, training_macs
 from ablations.comparisons import Comparison, asked, comparisons
 from ablations.contrasts import Contrast, Design
 from ablations.effects import Effect, judged
-from ablations.metrics import METRICS, Counts, macro
+from ablations.metrics import METRICS, Stored, iou
 from ablations.plan import Plan
 from ablations.records import Record
-from ablations.shapes import TASKS
 from ablations.statistics import Interval, half_width, mean_interval, paired_difference
+from unet.memory import memory
+from unet.spec import UNetSpec
 
-HEADLINE: Final = "IoU"
-"""The metric that sentences are about."""
+OVERLAP: Final = "IoU"
+"""The metric by whose scatter a cell is called unstable, and by which a class is lost."""
 
 
 @final
@@ -51,7 +52,7 @@ class Results:
     """A plan and what its runs came to.
 
     - `runs`: one row a record, in the plan's order: axis values as text, seed, outcome, scores,
-      the headline metric of the class that came out worst, and costs.
+      the IoU of the class that came out worst, and costs.
     - `environments`: what the records were made with, each with the number of its records.
     - `pictured`: the records whose example the figure shows.
     """
@@ -106,22 +107,35 @@ class Results:
         table = pd.DataFrame(index=by_variant.size().index)
         table["seeds"] = done.size().reindex(table.index, fill_value=0)
         table["diverged"] = by_variant.size() - table["seeds"]
-        for metric in METRICS:
+        for metric in self.measured:
             # A variant all of whose runs diverged is in none of these groups.
-            mean, deviation = (
-                each.reindex(table.index) for each in (done[metric].mean(), done[metric].std())
+            mean, deviation, seeds = (
+                each.reindex(table.index)
+                for each in (done[metric].mean(), done[metric].std(), done[metric].count())
             )
-            half = half_width(deviation, table["seeds"])
+            half = half_width(deviation, seeds.fillna(0))
             table[metric] = mean
             table[f"{metric} low"], table[f"{metric} high"] = mean - half, mean + half
-        table[f"{HEADLINE} sd"] = done[HEADLINE].std()
-        table[f"{HEADLINE} lowest"] = done[HEADLINE].min()
-        table[f"{HEADLINE} lowest class"] = done["lowest class"].min()
-        for name in ("steps", "base_channels", "parameters", "macs", "training macs"):
+        table[f"{OVERLAP} sd"] = done[OVERLAP].std()
+        table[f"{OVERLAP} lowest"] = done[OVERLAP].min()
+        table[f"{OVERLAP} lowest class"] = done["lowest class"].min()
+        costs = "parameters", "macs", "memory", "training macs"
+        for name in ("steps", "base_channels", *costs):
             table[name] = by_variant[name].first()
-        table[f"{HEADLINE} per training TMAC"] = table[HEADLINE] / table["training macs"] * 1e12
+        table[f"{OVERLAP} per training TMAC"] = table[OVERLAP] / table["training macs"] * 1e12
         table["seconds"] = by_variant["seconds"].median()
         return table.reset_index()
+
+    @cached_property
+    def measured(self) -> list[str]:
+        """The metrics that some run has, and those that the report is about in any case."""
+        return [
+            name
+            for name, metric in METRICS.items()
+            if metric.section == "overlap"
+            or name == self.plan.headline
+            or self.runs[name].notna().any()
+        ]
 
     @cached_property
     def whole_seeds(self) -> list[int]:
@@ -147,7 +161,11 @@ class Results:
     @cached_property
     def effects(self) -> list[tuple[Contrast, Effect]]:
         """Every main effect, simple effect and interaction on the headline metric, judged."""
-        return judged(asked(self.design_on(HEADLINE)), self.plan.margin)
+        return self.effects_on(self.plan.headline, self.plan.margin)
+
+    def effects_on(self, metric: str, margin: float = 0) -> list[tuple[Contrast, Effect]]:
+        """Every main effect, simple effect and interaction on a metric, judged."""
+        return judged(asked(self.design_on(metric)), margin)
 
     @cached_property
     def comparisons(self) -> list[Comparison]:
@@ -163,13 +181,15 @@ class Results:
         runs = self.runs[self.runs["seed"].isin(self.whole_seeds)]
         for axis, level in comparison.held:
             runs = runs[runs[axis] == level]
-        means = runs.groupby([comparison.factor, "seed"])[list(METRICS)].mean()
+        groups = runs.groupby([comparison.factor, "seed"])[self.measured]
+        # A mean over some of the variants would not be balanced.
+        means = groups.mean().where(groups.count().eq(groups.size(), axis=0))
         for value in self.axes[comparison.factor]:
             by_seed = means[means.index.get_level_values(comparison.factor) == value]
             yield Level(
                 value,
-                {metric: mean_interval(by_seed[metric].tolist()) for metric in METRICS},
-                by_seed[HEADLINE].tolist(),
+                {name: mean_interval(by_seed[name].dropna().tolist()) for name in self.measured},
+                by_seed[self.plan.headline].tolist(),
             )
 
 
@@ -182,6 +202,7 @@ _ROW: Final = np.dtype(
         ("base_channels", np.int64),
         ("parameters", np.int64),
         ("macs", np.int64),
+        ("memory", np.int64),
         ("training macs", np.float64),
         ("seconds", np.float64),
     ]
@@ -201,9 +222,16 @@ def _row(record: Record, cell: Cell, place: int) -> tuple[object, ...]:
         cell.spec.base_channels,
         record.parameters,
         record.macs,
+        _map_bytes(cell.spec, cell.input_size),
         training_macs(record.macs, steps, batch),
         seconds,
     )
+
+
+@lru_cache(maxsize=4096)
+def _map_bytes(spec: UNetSpec, size: int) -> int:
+    """Of the feature maps of one image in training."""
+    return memory(spec, size, size).training
 
 
 def _as_frame(table: npt.NDArray[np.void], plan: Plan) -> pd.DataFrame:
@@ -262,22 +290,16 @@ def pictured_variants(plan: Plan) -> Iterator[int]:
 
 
 def scores(record: Record) -> dict[str, float]:
-    """Every metric of one record: the mean over the scored classes, all bands together."""
+    """Every metric of one record; nan for a diverged run."""
     if record.counts is None:
         return dict.fromkeys(METRICS, math.nan)
-    return {name: macro(metric(_scored_counts(record))) for name, metric in METRICS.items()}
+    stored = Stored.of(record)
+    return {name: metric.of(stored) for name, metric in METRICS.items()}
 
 
 def lowest_class(record: Record) -> float:
-    """The headline metric of the scored class that came out worst."""
+    """The IoU of the scored class that came out worst."""
     if record.counts is None:
         return math.nan
-    return float(np.nanmin(METRICS[HEADLINE](_scored_counts(record))))
-
-
-def _scored_counts(record: Record) -> Counts:
-    """(scored classes, 3), all bands together."""
-    task = TASKS[record.parsed_cell().task.name]
-    counts = np.asarray(record.counts, dtype=np.int64).sum(axis=0)
-    scored: Counts = counts[len(task.classes) - len(task.scored_classes) :]
-    return scored
+    stored = Stored.of(record)
+    return float(np.nanmin(iou(stored.counts.sum(axis=0)[-stored.scored :])))

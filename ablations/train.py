@@ -10,18 +10,29 @@ import math
 import time
 from collections.abc import Sequence
 from importlib import metadata
-from typing import Final, final
+from typing import Final, NamedTuple, final
 
 import torch
+from torch import Tensor
 
 from ablations.cell import Cell
 from ablations.hardware import Hardware
 from ablations.learner import Learner, Stack
+from ablations.probing import checkerboard, measures_of, shifts
 from ablations.records import Record
-from ablations.scoring import BANDS, count_test_images, example
+from ablations.scoring import BANDS, Tally, count_test_images, example
 from unet import algebra
 
 LOSS_SAMPLES: Final = 10
+
+
+class Tested(NamedTuple):
+    """What was seen of a trained net, still on the device."""
+
+    tally: Tally
+    start: Tensor
+    end: Tensor
+    shifts: Tensor | None
 
 
 @final
@@ -38,26 +49,32 @@ class Trainer:
 
         The seconds on a record are its share of what all of them took together.
         """
-        start = time.perf_counter()
+        began = time.perf_counter()
         stack = self._stack_for(cells)
         stack.begin(cells)
+        begun = time.perf_counter()
+        before = [checkerboard(each.net, each.cell, self.hardware) for each in stack.learners]
+        probed = time.perf_counter()
         stack.run()
         losses = [learner.losses(LOSS_SAMPLES) for learner in stack.learners]
         trained = time.perf_counter()
-        counts = [
-            count_test_images(learner.net, learner.cell, self.hardware)
-            if all(map(math.isfinite, each))
-            else None
-            for learner, each in zip(stack.learners, losses, strict=True)
+        tested = [
+            self._test(learner, start) if all(map(math.isfinite, each)) else None
+            for learner, each, start in zip(stack.learners, losses, before, strict=True)
         ]
         # Now that all are under way, wait for the device.
-        on_host = [None if each is None else each.tolist() for each in counts]
-        tested = time.perf_counter()
-        seconds = (trained - start) / len(cells), (tested - trained) / len(cells)
+        counts = [None if each is None else each.tally.counts.tolist() for each in tested]
+        ended = time.perf_counter()
+        probing = probed - begun
+        seconds = (trained - began - probing) / len(cells), (ended - trained + probing) / len(cells)
         return [
             self._record(*each, seconds)
-            for each in zip(stack.learners, losses, on_host, strict=True)
+            for each in zip(stack.learners, losses, tested, counts, strict=True)
         ]
+
+    def _test(self, learner: Learner, start: Tensor) -> Tested:
+        about = learner.net, learner.cell, self.hardware
+        return Tested(count_test_images(*about), start, checkerboard(*about), shifts(*about))
 
     def _stack_for(self, cells: Sequence[Cell]) -> Stack:
         wanted = cells[0].variant, len(cells)
@@ -73,6 +90,7 @@ class Trainer:
         self,
         learner: Learner,
         losses: list[float],
+        tested: Tested | None,
         counts: list[list[list[int]]] | None,
         seconds: tuple[float, float],
     ) -> Record:
@@ -93,6 +111,7 @@ class Trainer:
             test_seconds=round(seconds[1], 3),
             environment=self._environment(),
             example=example(learner.net, cell, self.hardware) if shown else None,
+            measures=None if tested is None else measures_of(*tested),
         )
 
     def _environment(self) -> dict[str, str]:

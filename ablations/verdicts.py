@@ -12,7 +12,8 @@ import pandas as pd
 from ablations.comparisons import Comparison, in_words
 from ablations.contrasts import Contrast
 from ablations.effects import Effect
-from ablations.results import HEADLINE, Results
+from ablations.metrics import METRICS, Metric
+from ablations.results import Results
 from ablations.statistics import ALPHA, Interval, smallest_p
 from ablations.tables import as_markdown
 
@@ -32,10 +33,14 @@ def findings(results: Results) -> Iterator[str]:
             "runs, and a difference needs at least two seeds to be told from chance."
         )
         return
+    if results.runs[results.plan.headline].isna().all():
+        yield f"Nothing: no run has a {results.plan.headline}; older versions did not measure it."
+        return
+    metric = METRICS[results.plan.headline]
     for comparison in results.comparisons:
         family = _family(results, comparison)
         pairs = sorted(family, key=lambda pair: -abs(pair[1].interval.mean))
-        told = "; ".join(_compared(contrast, effect) for contrast, effect in pairs)
+        told = "; ".join(_compared(contrast, effect, metric) for contrast, effect in pairs)
         verdict = _verdict([effect for _, effect in family])
         yield f"**{comparison.factor}**{comparison.where} {verdict}: {told}."
 
@@ -70,21 +75,28 @@ def seeds_to_decide(comparisons: int) -> int:
     return next(n for n in range(1, 99) if comparisons * smallest_p(n) <= ALPHA)
 
 
-def _compared(contrast: Contrast, effect: Effect) -> str:
-    """`concat` scores 0.097 above `none` (...); or that they are alike, or cannot be told apart."""
-    (lower, upper), *_ = contrast.levels
+def _compared(contrast: Contrast, effect: Effect, metric: Metric) -> str:
+    """`concat` scores 0.097 above `none` (...); or that they are alike, or cannot be told apart.
+
+    The better one comes first, which for some metrics lies below.
+    """
+    (worse, better), *_ = contrast.levels
     interval = effect.interval
+    if (interval.mean < 0) is metric.higher_is_better:
+        worse, better = better, worse
     if interval.mean < 0:
-        lower, upper = upper, lower
         interval = -interval
-    p = probability(effect.adjusted_p)
-    bounds = f"95 % interval {interval.low:.3f} to {interval.high:.3f}, p {p}"
+    mean, low, high = (
+        f"{value:.{metric.digits}f}" for value in (interval.mean, interval.low, interval.high)
+    )
+    bounds = f"95 % interval {low} to {high}, p {probability(effect.adjusted_p)}"
     if effect.verdict in DECIDED:
         small = f", which is less than {effect.margin:g}" if effect.within_margin else ""
-        return f"`{upper}` scores {interval.mean:.3f} above `{lower}` ({bounds}){small}"
+        beside = "above" if metric.higher_is_better else "below"
+        return f"`{better}` scores {mean} {beside} `{worse}` ({bounds}){small}"
     if effect.verdict == "equivalent":
-        return f"`{upper}` and `{lower}` differ by less than {effect.margin:g} ({bounds})"
-    return f"`{upper}` and `{lower}` cannot be told apart ({bounds})"
+        return f"`{better}` and `{worse}` differ by less than {effect.margin:g} ({bounds})"
+    return f"`{better}` and `{worse}` cannot be told apart ({bounds})"
 
 
 def chance(results: Results) -> str:
@@ -108,13 +120,15 @@ def chance(results: Results) -> str:
 
 def main_effects_table(results: Results) -> str:
     """One row a pair of levels."""
+    headline = results.plan.headline
+    digits = METRICS[headline].digits
     rows = [
         {
             "factor": comparison.label,
             "difference": f"`{contrast.levels[0][1]}` - `{contrast.levels[0][0]}`",
             "seeds": _seeds(effect),
-            HEADLINE: spanned(effect.interval),
-            "bootstrap": _bounds(effect.bootstrap),
+            headline: spanned(effect.interval, digits),
+            "bootstrap": _bounds(effect.bootstrap, digits),
             "p": probability(effect.p),
             "p (Holm)": probability(effect.adjusted_p),
             "g": _known(effect.standardised, "+.1f"),
@@ -138,17 +152,18 @@ def main_effects_caption(results: Results) -> str:
         else "the plan names no margin, so that no difference counts as too small to matter"
     )
     return (
-        f"Differences in {HEADLINE}, paired by seed and averaged over all other factors, with "
-        "Student's 95 % interval and the studentised bootstrap's. p is of the exact sign-flip test "
-        f"(with {seeds} seeds at least {probability(smallest_p(seeds))}), beside it after Holm's "
-        "correction within the factor; g is Hedges' g of paired differences. Verdicts go by the "
-        f"corrected p; {alike}. A seed with a missing or diverged run is left out where the run is "
-        "needed."
+        f"Differences in {results.plan.headline}, paired by seed and averaged over all other "
+        "factors, with Student's 95 % interval and the studentised bootstrap's. p is of the exact "
+        f"sign-flip test (with {seeds} seeds at least {probability(smallest_p(seeds))}), beside it "
+        "after Holm's correction within the factor; g is Hedges' g of paired differences. Verdicts "
+        f"go by the corrected p; {alike}. A seed with a missing or diverged run is left out where "
+        "the run is needed."
     )
 
 
 def interactions_table(results: Results) -> str:
     """One row a pair of factors: how many of its differences of differences are not nothing."""
+    headline = results.plan.headline
     kept = [pair for pair in results.effects if pair[0].kind == "interaction"]
     rows = []
     for _, pairs in groupby(kept, key=lambda pair: pair[0].family):
@@ -160,7 +175,7 @@ def interactions_table(results: Results) -> str:
                 "comparisons": f"{len(family)}",
                 "not nothing": f"{sum(e.verdict in DECIDED for _, e in family)}",
                 "largest": " x ".join(f"`{high}` - `{low}`" for low, high in contrast.levels),
-                HEADLINE: spanned(effect.interval),
+                headline: spanned(effect.interval, METRICS[headline].digits),
                 "p (Holm)": probability(effect.adjusted_p),
                 "verdict": effect.verdict,
             }
@@ -176,7 +191,7 @@ def effect_rows(results: Results) -> pd.DataFrame:
             "contrast": contrast.label,
             "seeds": effect.interval.n,
             "left out": effect.left_out,
-            HEADLINE: effect.interval.mean,
+            results.plan.headline: effect.interval.mean,
             "low": effect.interval.low,
             "high": effect.interval.high,
             "bootstrap low": effect.bootstrap.low,
@@ -202,16 +217,16 @@ def _seeds(effect: Effect) -> str:
     return f"{effect.interval.n}{out}"
 
 
-def spanned(interval: Interval) -> str:
+def spanned(interval: Interval, digits: int) -> str:
     """`+0.090 [+0.085, +0.096]`, as far as it is known."""
-    mean = _known(interval.mean, "+.3f")
-    return mean if math.isnan(interval.low) else f"{mean} {_bounds(interval)}"
+    mean = _known(interval.mean, f"+.{digits}f")
+    return mean if math.isnan(interval.low) else f"{mean} {_bounds(interval, digits)}"
 
 
-def _bounds(interval: Interval) -> str:
+def _bounds(interval: Interval, digits: int) -> str:
     if math.isnan(interval.low):
         return "-"
-    return f"[{interval.low:+.3f}, {interval.high:+.3f}]"
+    return f"[{interval.low:+.{digits}f}, {interval.high:+.{digits}f}]"
 
 
 def _known(value: float, form: str) -> str:

@@ -115,7 +115,6 @@ MAP = {
         "ablations.painters.texture", "ablations.painters.border", "ablations.painters.position",
         "ablations.painters.crowded",
     },
-    "ablations.metrics": set(),
     "ablations.statistics": set(),
     "ablations.contrasts": {"ablations.statistics"},
     "ablations.effects": {"ablations.statistics", "ablations.contrasts"},
@@ -123,6 +122,11 @@ MAP = {
     "ablations.files": {"unet.refusal"},
     "ablations.tables": {"unet.refusal"},
     "ablations.cell": {"unet.refusal", "unet.spec", "unet.algebra", "ablations.shapes"},
+    "ablations.measures": {"unet.refusal", "ablations.cell"},
+    "ablations.records": {
+        "unet.refusal", "ablations.shapes", "ablations.cell", "ablations.measures",
+    },
+    "ablations.metrics": {"ablations.shapes", "ablations.measures", "ablations.records"},
     "ablations.claims": {"ablations.cell"},
     "ablations.fairness": {"unet.refusal", "unet.spec", "unet.algebra", "ablations.cell"},
     "ablations.plan": {
@@ -136,9 +140,8 @@ MAP = {
     },
     "ablations.plan_file": {
         "unet.refusal", "unet.algebra", "ablations.cell", "ablations.claims", "ablations.trials",
-        "ablations.plan",
+        "ablations.metrics", "ablations.plan",
     },
-    "ablations.records": {"unet.refusal", "ablations.shapes", "ablations.cell"},
     "ablations.store": {
         "unet.refusal", "ablations.files", "ablations.plan", "ablations.plan_file",
         "ablations.records",
@@ -157,12 +160,16 @@ MAP = {
         "ablations.shapes", "ablations.cell", "ablations.hardware",
     },
     "ablations.scoring": {
-        "unet.model", "ablations.shapes", "ablations.cell", "ablations.records",
-        "ablations.hardware", "ablations.learner",
+        "unet.model", "ablations.shapes", "ablations.cell", "ablations.measures",
+        "ablations.records", "ablations.hardware", "ablations.learner",
+    },
+    "ablations.probing": {
+        "unet.algebra", "unet.skips", "unet.model", "ablations.cell", "ablations.measures",
+        "ablations.hardware", "ablations.learner", "ablations.scoring",
     },
     "ablations.train": {
         "unet.algebra", "ablations.cell", "ablations.records", "ablations.hardware",
-        "ablations.learner", "ablations.scoring",
+        "ablations.learner", "ablations.scoring", "ablations.probing",
     },
     "ablations.engines": {
         "unet.refusal", "ablations.cell", "ablations.records", "ablations.hardware",
@@ -188,8 +195,8 @@ MAP = {
         "ablations.leases", "ablations.engines", "ablations.selection",
     },
     "ablations.results": {
-        "ablations.shapes", "ablations.metrics", "ablations.statistics", "ablations.contrasts",
-        "ablations.cell", "ablations.comparisons", "ablations.effects", "ablations.plan",
+        "unet.spec", "unet.memory", "ablations.metrics", "ablations.statistics", "ablations.cell",
+        "ablations.contrasts", "ablations.comparisons", "ablations.effects", "ablations.plan",
         "ablations.records",
     },
     "ablations.exports": {
@@ -203,8 +210,7 @@ MAP = {
     },
     "ablations.progress": {
         "unet.refusal", "ablations.plan", "ablations.records", "ablations.store",
-        "ablations.engines", "ablations.sweep", "ablations.results", "ablations.estimate",
-        "ablations.pilot",
+        "ablations.engines", "ablations.sweep", "ablations.estimate", "ablations.pilot",
     },
     "ablations.explain": {
         "unet.refusal", "unet.spec", "ablations.shapes", "ablations.metrics", "ablations.contrasts",
@@ -212,13 +218,13 @@ MAP = {
         "ablations.results", "ablations.exports",
     },
     "ablations.verdicts": {
-        "ablations.statistics", "ablations.contrasts", "ablations.comparisons",
+        "ablations.metrics", "ablations.statistics", "ablations.contrasts", "ablations.comparisons",
         "ablations.effects", "ablations.tables", "ablations.results",
     },
     "ablations.budgets": {
-        "ablations.statistics", "ablations.contrasts", "ablations.comparisons",
-        "ablations.effects", "ablations.plan", "ablations.tables", "ablations.results",
-        "ablations.verdicts",
+        "ablations.metrics", "ablations.statistics", "ablations.contrasts",
+        "ablations.comparisons", "ablations.effects", "ablations.plan", "ablations.tables",
+        "ablations.results", "ablations.verdicts",
     },
     "ablations.figures": {
         "ablations.shapes", "ablations.records", "ablations.comparisons", "ablations.results",
@@ -228,11 +234,15 @@ MAP = {
         "unet.spec", "ablations.shapes", "ablations.fairness", "ablations.plan",
         "ablations.results", "ablations.tables",
     },
+    "ablations.metric_tables": {
+        "ablations.measures", "ablations.metrics", "ablations.statistics", "ablations.tables",
+        "ablations.results",
+    },
     "ablations.report": {
         "unet.refusal", "ablations.shapes", "ablations.metrics", "ablations.plan",
         "ablations.statistics", "ablations.files", "ablations.tables", "ablations.comparisons",
         "ablations.results", "ablations.budgets", "ablations.conditions", "ablations.figures",
-        "ablations.verdicts",
+        "ablations.verdicts", "ablations.metric_tables",
     },
     "ablations.findings": {
         "ablations.shapes", "ablations.statistics", "ablations.effects", "ablations.claims",
@@ -278,7 +288,8 @@ MAP = {
 WITH_TORCH = {
     "unet.model", "unet.tracing", "unet.anatomy", "unet.running", "unet.arguments",
     "unet.examination", "unet.inference",
-    "unet.verify", "unet.testing", "ablations.learner", "ablations.scoring", "ablations.train",
+    "unet.verify", "unet.testing", "ablations.learner", "ablations.scoring", "ablations.probing",
+    "ablations.train",
 }  # fmt: skip
 
 NEVER_TORCH = [

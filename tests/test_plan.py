@@ -154,7 +154,12 @@ MISTAKES = [
     ("batch = 2\n", "", 20, "'training.batch' is missing"),
     ("batch = 2", "batch = '2'", 22, "training.batch = '2': input should be a valid integer"),
     ("seeds = 2", "seeds = 0", 3, "seeds = 0: input should be greater than or equal to 1"),
-    ("seeds = 2", "", 1, "'seeds' is missing; the keys are question, seeds, margin, claims, axes"),
+    (
+        "seeds = 2",
+        "",
+        1,
+        "'seeds' is missing; the keys are question, seeds, headline, margin, claims, axes",
+    ),
     ("[training]", "[trainin]", 20, "unknown key 'trainin'; legal keys are question"),
 ]
 

@@ -27,7 +27,8 @@ def scored(record: Record, correct: int, *, outcome: str = "done") -> Record:
     """`record` with counts in which `correct` of 1000 pixels of each class are right."""
     row = (correct, (1000 - correct), 0)
     counts = None if outcome == "diverged" else ((row,) * 5,)
-    return record.model_copy(update={"counts": counts, "outcome": outcome})
+    update = {"counts": counts, "bands": (0,), "outcome": outcome, "measures": None}
+    return record.model_copy(update=update)
 
 
 def results(plan: Plan, records: list[Record], correct: list[int]) -> Results:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from ablations.metrics import METRICS, dice, iou, macro
+from ablations.metrics import dice, iou, macro
 from ablations.statistics import (
     EXACT,
     Array,
@@ -231,7 +231,7 @@ def test_scores_of_known_counts() -> None:
     counts = np.array([[3, 1, 2], [0, 0, 0]])
     assert iou(counts)[0] == pytest.approx(3 / 6)
     assert dice(counts)[0] == pytest.approx(6 / 9)
-    assert all(np.isnan(metric(counts)[1]) for metric in METRICS.values())
+    assert np.isnan([iou(counts)[1], dice(counts)[1]]).all()
     assert macro(iou(counts)) == pytest.approx(0.5)
     assert math.isnan(macro(np.array([np.nan])))
 
