@@ -202,6 +202,10 @@ MAP = {
     "ablations.figures": {
         "ablations.shapes", "ablations.records", "ablations.results",
     },
+    "ablations.sheets": {
+        "unet.refusal", "ablations.files", "ablations.cell", "ablations.shapes",
+        "ablations.records", "ablations.figures",
+    },
     "ablations.verdicts": {
         "ablations.statistics", "ablations.contrasts", "ablations.effects", "ablations.tables",
         "ablations.results",
@@ -230,6 +234,7 @@ MAP = {
         "ablations.files", "ablations.endurance", "ablations.kills", "ablations.conformance",
         "ablations.exports", "ablations.results", "ablations.performance", "ablations.promises",
         "ablations.calibration", "ablations.report", "ablations.architecture", "ablations.costs",
+        "ablations.sheets",
     },
     "ablations.bench": {
         "unet.refusal", "ablations.files", "ablations.hardware", "ablations.performance",

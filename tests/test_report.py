@@ -18,6 +18,7 @@ from ablations.plan_file import load_plan, read_plan
 from ablations.records import Record
 from ablations.report import render, write_report
 from ablations.results import MOST_PICTURED, Results, pictured_rows, scores
+from ablations.shapes import TASKS
 from tests.endurance.sleeper import record_of
 from tests.samples import ROOT, TINY
 from unet import Refusal
@@ -199,15 +200,13 @@ def test_the_figure_survives_missing_runs(tiny: Plan, tiny_records: list[Record]
         render(Results.of(plan, tiny_records))
 
 
-def test_colours_mix_where_classes_overlap(tiny_records: list[Record]) -> None:
+def test_colours_mix_where_classes_overlap() -> None:
     """Black is no class; two classes give the mean of their colours."""
-    cell = tiny_records[0].cell
-    task = {**cell["task"], "name": "objects"}
-    objects = tiny_records[0].model_copy(update={"cell": {**cell, "task": task}})
-    none, one, two, both = colours(np.array([[0, 1, 2, 3]], dtype=np.uint8), objects)[0]
+    labels = np.array([[0, 1, 2, 3]], dtype=np.uint8)
+    none, one, two, both = colours(labels, TASKS["objects"])[0]
     assert none.tolist() == [0, 0, 0]
     np.testing.assert_allclose(both, (one + two) / 2)
-    single = colours(np.array([[0, 1]], dtype=np.uint8), tiny_records[0])[0]
+    single = colours(labels[:, :2], TASKS["labels"])[0]
     np.testing.assert_allclose(single, [none, one])
 
 

@@ -23,6 +23,7 @@ from ablations.records import Example, Picture, Record
 from ablations.report import conditions
 from ablations.results import Results
 from ablations.selection import Selection, Shard, read_only
+from ablations.sheets import read_sheets, sheet_files
 from ablations.store import Store
 from ablations.sweep import STORE
 from ablations.tables import as_csv
@@ -191,6 +192,12 @@ def read_speed(folder: Path, data: bytes) -> None:
     performance_files(read_measurements(folder / "performance.json"))
 
 
+def read_samples(folder: Path, data: bytes) -> None:
+    """The record of what each task looks like, and its page."""
+    (folder / "tasks.json").write_bytes(data)
+    sheet_files(read_sheets(folder / "tasks.json"))
+
+
 def _short(name: str, rows: int) -> bytes:
     """A committed list with few of its rows: long ones hide what is changed in them."""
     return json.dumps(json.loads((RECORDS / f"{name}.json").read_bytes())[:rows]).encode()
@@ -216,5 +223,6 @@ def readers(folder: Path) -> dict[str, Reader]:
         "kills": Reader(read_the_kill_matrix, (_short("kill_matrix", 999),)),
         "others": Reader(read_other_tools, (_short("other_tools", 999),)),
         "conformance": Reader(read_published_nets, (_short("conformance", 3),)),
+        "tasks": Reader(read_samples, (_short("tasks", 1),)),
         "performance": Reader(read_speed, ((RECORDS / "performance.json").read_bytes(),)),
     }
