@@ -264,3 +264,14 @@ def test_levels_of_a_dial_are_said_to_see_other_images() -> None:
     text = page(Results.of(plan, map(record_of, plan.cells())))
     assert "But the levels of `task.noise` are not scored on the same images" in text
     assert "are not scored on the same images" not in page(mirrored("valid"))
+
+
+def test_a_row_of_the_figure_shows_one_image() -> None:
+    """Levels of a dial, which look different, go down, but for a plan of nothing else."""
+    axes = "[axes]\npadding = ['valid', 'zeros']\ntask.noise = [0.1, 0.3]"
+    source = TINY.replace("[axes]", axes).replace("noise = 0.1\n", "")
+    dial = source.replace('skip = ["concat", "none"]\n', "")
+    assert pictured_rows(read_plan(source, name="p", file="f"))[0] == "skip"
+    assert pictured_rows(read_plan(dial, name="p", file="f"))[0] == "padding"
+    alone = dial.replace("padding = ['valid', 'zeros']\n", "")
+    assert pictured_rows(read_plan(alone, name="p", file="f"))[0] == "task.noise"
