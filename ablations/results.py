@@ -263,10 +263,12 @@ MOST_PICTURED: Final = 12
 def pictured_rows(plan: Plan) -> tuple[str, list[tuple[tuple[str, ...], tuple[str, ...]]]]:
     """The factor that goes across a figure, and its rows: the values of the axes before and after.
 
-    The skips go across if they are compared, else the last axis.
+    The skips go across if they are compared, else the last axis, as far as there is one that
+    leaves the image as it is: a row shows one image.
     """
     axes = list(plan.axes)
-    across = "skip" if "skip" in axes else axes[-1]
+    alike = [axis for axis in axes if not axis.startswith("task.")] or axes
+    across = "skip" if "skip" in axes else alike[-1]
     place = axes.index(across)
     texts = [tuple(map(str, values)) for values in plan.axes.values()]
     rows = itertools.product(

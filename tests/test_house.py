@@ -230,6 +230,10 @@ MAP = {
         "ablations.shapes", "ablations.records", "ablations.comparisons", "ablations.results",
         "ablations.budgets",
     },
+    "ablations.sheets": {
+        "unet.refusal", "ablations.files", "ablations.cell", "ablations.shapes",
+        "ablations.records", "ablations.figures",
+    },
     "ablations.conditions": {
         "unet.spec", "ablations.shapes", "ablations.fairness", "ablations.plan",
         "ablations.results", "ablations.tables",
@@ -269,7 +273,7 @@ MAP = {
         "ablations.files", "ablations.endurance", "ablations.kills", "ablations.conformance",
         "ablations.exports", "ablations.results", "ablations.performance", "ablations.promises",
         "ablations.calibration", "ablations.report", "ablations.architecture", "ablations.costs",
-        "ablations.findings",
+        "ablations.findings", "ablations.sheets",
     },
     "ablations.bench": {
         "unet.refusal", "ablations.files", "ablations.hardware", "ablations.performance",

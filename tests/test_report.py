@@ -18,6 +18,7 @@ from ablations.plan_file import load_plan, read_plan
 from ablations.records import Record
 from ablations.report import render, write_report
 from ablations.results import MOST_PICTURED, Results, pictured_rows, scores
+from ablations.shapes import TASKS
 from tests.endurance.sleeper import record_of
 from tests.samples import ROOT, TINY
 from unet import Refusal
@@ -210,15 +211,13 @@ def test_the_figure_survives_missing_runs(tiny: Plan, tiny_records: list[Record]
         render(Results.of(plan, tiny_records))
 
 
-def test_colours_mix_where_classes_overlap(tiny_records: list[Record]) -> None:
+def test_colours_mix_where_classes_overlap() -> None:
     """Black is no class; two classes give the mean of their colours."""
-    cell = tiny_records[0].cell
-    task = {**cell["task"], "name": "objects"}
-    objects = tiny_records[0].model_copy(update={"cell": {**cell, "task": task}})
-    none, one, two, both = colours(np.array([[0, 1, 2, 3]], dtype=np.uint8), objects)[0]
+    labels = np.array([[0, 1, 2, 3]], dtype=np.uint8)
+    none, one, two, both = colours(labels, TASKS["objects"])[0]
     assert none.tolist() == [0, 0, 0]
     np.testing.assert_allclose(both, (one + two) / 2)
-    single = colours(np.array([[0, 1]], dtype=np.uint8), tiny_records[0])[0]
+    single = colours(labels[:, :2], TASKS["labels"])[0]
     np.testing.assert_allclose(single, [none, one])
 
 
@@ -276,3 +275,14 @@ def test_levels_of_a_dial_are_said_to_see_other_images() -> None:
     text = page(Results.of(plan, map(record_of, plan.cells())))
     assert "But the levels of `task.noise` are not scored on the same images" in text
     assert "are not scored on the same images" not in page(mirrored("valid"))
+
+
+def test_a_row_of_the_figure_shows_one_image() -> None:
+    """Levels of a dial, which look different, go down, but for a plan of nothing else."""
+    axes = "[axes]\npadding = ['valid', 'zeros']\ntask.noise = [0.1, 0.3]"
+    source = TINY.replace("[axes]", axes).replace("noise = 0.1\n", "")
+    dial = source.replace('skip = ["concat", "none"]\n', "")
+    assert pictured_rows(read_plan(source, name="p", file="f"))[0] == "skip"
+    assert pictured_rows(read_plan(dial, name="p", file="f"))[0] == "padding"
+    alone = dial.replace("padding = ['valid', 'zeros']\n", "")
+    assert pictured_rows(read_plan(alone, name="p", file="f"))[0] == "task.noise"

@@ -21,7 +21,8 @@ def paint(number: Tensor, size: int) -> Painted:
 
     Hard because left and right look alike: the lattice goes on beyond every edge, so that any part
     of an image is as likely in any place. A net that cannot see where it is can find the discs,
-    and then guess.
+    and then guess. What is made up beyond an edge may show where the edge is: only a net that is
+    scored on the part that it sees with true context is sure to be blind.
     """
     import torch
 
