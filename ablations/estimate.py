@@ -37,7 +37,7 @@ class Work:
     """What is to be computed, exactly.
 
     `macs` holds the multiply-adds of one forward pass of one image for each of `variants`. Each is
-    trained for its `steps` of `batch` images and tested on `test_images`, over all trainings that
+    trained for its `steps` of `batch` images and scored on `test_images`, over all trainings that
     it stands for and all seeds together.
     """
 
@@ -67,7 +67,7 @@ class Work:
             macs=np.array([_forward_macs(cell) for cell in cells], np.int64),
             steps=plan.seeds * np.array(steps, np.int64),
             batch=trainings[0].batch,
-            test_images=plan.seeds * sum(each.test_images for each in trainings),
+            test_images=plan.seeds * sum(each.scored_images for each in trainings),
             cells=plan.seeds * len(variants) * len(trainings),
             seeds=plan.seeds,
         )
@@ -140,7 +140,8 @@ def _trials(cell: Cell) -> tuple[Cell, Cell]:
 
 
 def _shortened(cell: Cell, steps: int, test_images: int) -> Cell:
-    changed = {"steps": steps, "test_images": test_images}
+    others = {"validation_images": 0, "evaluations": 0}
+    changed = {"steps": steps, "test_images": test_images, **others}
     return replace(cell, training=cell.training.model_copy(update=changed))
 
 

@@ -21,15 +21,20 @@ BANDS: Final = (0, 2, 4, 8, 16)
 TEST_BATCH: Final = 32
 
 
-def _decide(logits: Tensor, exclusive: bool) -> Tensor:
+def decided(logits: Tensor, cell: Cell) -> Tensor:
     """The prediction as booleans (N, classes, H, W)."""
+    exclusive = TASKS[cell.task.name].exclusive
     return one_hot(logits.argmax(dim=1), logits.shape[1]) if exclusive else logits > 0
+
+
+def truth(target: Tensor, cell: Cell) -> Tensor:
+    """The masks as booleans (N, classes, H, W)."""
+    return one_hot(target, cell.spec.num_classes) if target.dim() == 3 else target > 0
 
 
 @torch.inference_mode()
 def count_test_images(net: UNet, cell: Cell, hardware: Hardware) -> Tensor:
     """(bands, classes, 3) whole numbers as `Record.counts` describes, on the device."""
-    exclusive = TASKS[cell.task.name].exclusive
     band = _band_masks(cell.task.scored, hardware.device)
     total = torch.zeros(
         3, cell.spec.num_classes, len(BANDS), dtype=torch.float64, device=hardware.device
@@ -38,8 +43,8 @@ def count_test_images(net: UNet, cell: Cell, hardware: Hardware) -> Tensor:
     for start in range(0, cell.training.test_images, TEST_BATCH):
         count = min(TEST_BATCH, cell.training.test_images - start)
         batch = draw(cell, hardware, "test", start, count)
-        predicted = _decide(window_logits(net, batch.image, cell, hardware), exclusive)
-        true = one_hot(batch.target, predicted.shape[1]) if exclusive else batch.target > 0
+        predicted = decided(window_logits(net, batch.image, cell, hardware), cell)
+        true = truth(batch.target, cell)
         outcomes = torch.stack([predicted & true, predicted & ~true, ~predicted & true])
         pixels = outcomes.sum(dim=1).flatten(start_dim=2)
         total += pixels.double() @ band
@@ -59,12 +64,11 @@ def _band_masks(side: int, device: str) -> Tensor:
 @torch.inference_mode()
 def example(net: UNet, cell: Cell, hardware: Hardware) -> Example:
     """The first test image, its mask and the prediction."""
-    exclusive = TASKS[cell.task.name].exclusive
     batch = draw(cell, hardware, "test", 0, 1)
-    predicted = _decide(window_logits(net, batch.image, cell, hardware), exclusive)
-    true = one_hot(batch.target, predicted.shape[1]) if exclusive else batch.target > 0
+    predicted = decided(window_logits(net, batch.image, cell, hardware), cell)
+    true = truth(batch.target, cell)
     weight = torch.arange(predicted.shape[1], device=predicted.device).view(-1, 1, 1)
-    if not exclusive:
+    if not TASKS[cell.task.name].exclusive:
         weight = 2**weight
     image = (batch.image[0].clamp(0, 1) * 255).round().permute(1, 2, 0).squeeze(-1)
     return Example(

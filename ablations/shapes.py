@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-SPLITS: Final[Mapping[str, int]] = {"train": 0, "test": 1}
+SPLITS: Final[Mapping[str, int]] = {"train": 0, "test": 1, "validation": 2}
 """Independent streams of images."""
 
 

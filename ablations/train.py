@@ -13,12 +13,14 @@ from importlib import metadata
 from typing import Final, final
 
 import torch
+from torch import Tensor
 
 from ablations.cell import Cell
 from ablations.hardware import Hardware
 from ablations.learner import Learner, Stack
 from ablations.records import Record
 from ablations.scoring import BANDS, count_test_images, example
+from ablations.validation import count_validation_images, curve
 from unet import algebra
 
 LOSS_SAMPLES: Final = 10
@@ -41,7 +43,13 @@ class Trainer:
         start = time.perf_counter()
         stack = self._stack_for(cells)
         stack.begin(cells)
-        stack.run()
+        seen: dict[Learner, list[Tensor]] = {learner: [] for learner in stack.learners}
+
+        def evaluate(learner: Learner) -> None:
+            counted = count_validation_images(learner.net, learner.cell, self.hardware)
+            seen[learner].append(counted)
+
+        stack.run(evaluate)
         losses = [learner.losses(LOSS_SAMPLES) for learner in stack.learners]
         trained = time.perf_counter()
         counts = [
@@ -54,9 +62,15 @@ class Trainer:
         on_host = [None if each is None else each.tolist() for each in counts]
         tested = time.perf_counter()
         seconds = (trained - start) / len(cells), (tested - trained) / len(cells)
-        return [
+        records = (
             self._record(*each, seconds)
             for each in zip(stack.learners, losses, on_host, strict=True)
+        )
+        return [
+            record.model_copy(update={"curve": curve(learner.cell, seen[learner])})
+            if record.outcome == "done"
+            else record
+            for learner, record in zip(stack.learners, records, strict=True)
         ]
 
     def _stack_for(self, cells: Sequence[Cell]) -> Stack:

@@ -131,9 +131,13 @@ MAP = {
         "unet.model", "ablations.shapes", "ablations.cell", "ablations.records",
         "ablations.hardware", "ablations.learner",
     },
+    "ablations.validation": {
+        "unet.model", "ablations.cell", "ablations.records", "ablations.hardware",
+        "ablations.learner", "ablations.scoring",
+    },
     "ablations.train": {
         "unet.algebra", "ablations.cell", "ablations.records", "ablations.hardware",
-        "ablations.learner", "ablations.scoring",
+        "ablations.learner", "ablations.scoring", "ablations.validation",
     },
     "ablations.engines": {
         "unet.refusal", "ablations.cell", "ablations.records", "ablations.hardware",
@@ -250,6 +254,7 @@ WITH_TORCH = {
     "unet.model", "unet.tracing", "unet.anatomy", "unet.running", "unet.arguments",
     "unet.examination", "unet.inference",
     "unet.verify", "unet.testing", "ablations.learner", "ablations.scoring", "ablations.train",
+    "ablations.validation",
 }  # fmt: skip
 
 NEVER_TORCH = [
