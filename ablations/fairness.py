@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Final, final
 
 from ablations.cell import Cell, Training
-from unet.algebra import cost, parameters
+from unet.algebra import parameters
 from unet.refusal import Refusal
 from unet.spec import UNetSpec
 
@@ -37,9 +37,8 @@ def equalised(cell: Cell, reference: UNetSpec) -> Cell:
 
 def _with_steps(cell: Cell, reference: UNetSpec) -> Cell:
     """Trained for so many steps that its training takes the multiply-adds of the reference's."""
-    first = replace(cell, spec=reference)
-    ours, theirs = (_macs(each.spec, each.input_size) for each in (cell, first))
-    steps = max(1, round(cell.training.steps * theirs / ours))
+    theirs = replace(cell, spec=reference).forward_macs
+    steps = max(1, round(cell.training.steps * theirs / cell.forward_macs))
     values = {**cell.training.model_dump(), "steps": steps}
     return replace(cell, training=_training(tuple(values.items())))
 
@@ -47,11 +46,6 @@ def _with_steps(cell: Cell, reference: UNetSpec) -> Cell:
 def _with_width(cell: Cell, reference: UNetSpec) -> Cell:
     """With the base_channels that bring its parameters nearest to the reference's."""
     return replace(cell, spec=_as_large(cell.spec, reference))
-
-
-@lru_cache
-def _macs(spec: UNetSpec, size: int) -> int:
-    return cost(spec, size, size).macs
 
 
 @lru_cache

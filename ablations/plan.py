@@ -25,18 +25,24 @@ EQUAL: Final = "training.equal"
 
 AXES: Final[tuple[str, ...]] = (
     *(name for name in SPEC_FIELDS if name not in ("in_channels", "num_classes")),
+    "task.noise",
+    "task.contrast",
+    "task.difficulty",
+    "task.test_noise",
+    "task.test_contrast",
     BUDGET,
     "training.learning_rate",
     EQUAL,
 )
-"""What a plan may vary. Channels follow from the task; and the task, the batch and the test
-images are no axes, since variants are compared on the same images in the same order."""
+"""What a plan may vary. Channels follow from the task; and the task, its sizes, the batch and the
+test images are no axes, since variants are compared on the same images in the same order. A task's
+dials leave the objects where they are and change how they look."""
 
 Only = Mapping[str, Collection[str]]
 """A part of a grid: for some axes, the values to keep, as text."""
 
 _KEPT: Final = 4096
-"""Specs and trainings that are kept ready: a sweep meets the same ones again with every seed."""
+"""Specs, tasks and trainings that are kept ready: a sweep meets them again with every seed."""
 
 
 @final
@@ -45,7 +51,8 @@ class Plan:
     """A grid of cells: every combination of the axes' values, each with every seed.
 
     A difference of at most `margin` in the headline metric does not matter to who made the plan; 0
-    if every difference does. `claims` were made before the first run.
+    if every difference does. `claims` were made before the first run. Of the axis that is `tuned`
+    every variant is compared at its own best.
     """
 
     name: str
@@ -56,6 +63,7 @@ class Plan:
     settings: Mapping[str, Mapping[str, object]]
     claims: tuple[Claim, ...] = ()
     source: str = field(repr=False)
+    tuned: str | None = None
 
     @property
     def identity(self) -> object:
@@ -80,7 +88,7 @@ class Plan:
     def variants_of(
         self, group: str, only: Only = MappingProxyType({})
     ) -> Iterator[tuple[object, ...]]:
-        """Those that differ in their axes of `group` ("spec" or "training") only.
+        """Those that differ in their axes of `group` ("spec", "task" or "training") only.
 
         The other axes have their first value, or the first that is to be kept.
         """
@@ -100,7 +108,7 @@ class Plan:
         chosen = dict(zip(self.axes, values, strict=True))
         cell = Cell(
             spec=self._spec(*(chosen[axis] for axis in self._axes_of("spec"))),
-            task=self.task,
+            task=self._task(*(chosen[axis] for axis in self._axes_of("task"))),
             training=self._training(*(chosen[axis] for axis in self._axes_of("training"))),
             seed=seed,
         )
@@ -183,10 +191,10 @@ class Plan:
     def _places(self) -> list[dict[object, int]]:
         return [{value: n for n, value in enumerate(values)} for values in self.axes.values()]
 
-    @cached_property
+    @property
     def task(self) -> TaskSettings:
-        """What all cells are trained and scored on."""
-        return TaskSettings.model_validate(self.settings["task"])
+        """The first variant's; all cells share its name, its sizes and its border."""
+        return self._task(*(self.axes[axis][0] for axis in self._axes_of("task")))
 
     @cached_property
     def _spec(self) -> Callable[..., UNetSpec]:
@@ -196,6 +204,15 @@ class Plan:
 
         def build(*values: object) -> UNetSpec:
             return spec_with(PAPER, {**self._with_axes("spec", values), **channels})
+
+        return lru_cache(_KEPT, typed=True)(build)
+
+    @cached_property
+    def _task(self) -> Callable[..., TaskSettings]:
+        """From the values of the axes that vary the task."""
+
+        def build(*values: object) -> TaskSettings:
+            return TaskSettings.model_validate(self._with_axes("task", values))
 
         return lru_cache(_KEPT, typed=True)(build)
 

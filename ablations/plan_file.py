@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final, final, get_args
+from typing import Any, Final, Literal, final, get_args
 
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
@@ -39,6 +39,7 @@ class PlanFile(BaseModel):
     seeds: int = Field(ge=1, le=1_000_000)
     margin: float = Field(default=0.0, ge=0, lt=1)
     claims: list[Claim] = Field(default_factory=list, max_length=20)
+    tuned: Literal["training.learning_rate"] | None = None
     axes: dict[str, Any]
     spec: dict[str, Any] = Field(default_factory=dict)
     task: dict[str, Any]
@@ -102,17 +103,19 @@ def read_plan(source: str, *, name: str, file: str) -> Plan:
         axes=dict(_read_axes(content.axes, settings, lines)),
         settings=settings,
         claims=tuple(content.claims),
+        tuned=content.tuned,
         source=source,
     )
     _require_countable(plan, lines)
     _require_equality(plan, lines)
-    # A spec is possible or not whatever its training, and the other way round.
-    for group in ("spec", "training"):
+    # A spec is possible or not whatever its training and the look of its images, and so are these.
+    for group in settings:
         for values in plan.variants_of(group):
             _require_possible(plan, values, lines)
     if plan.solved:
         _require_solvable(plan, lines)
     plan = replace(plan, axes=dict(_as_cells_have_them(plan)))
+    _require_tunable(plan, lines)
     _require_testable(plan, lines)
     return plan
 
@@ -127,6 +130,33 @@ def _require_countable(plan: Plan, lines: _Lines) -> None:
                 ("axes",),
                 f"{count} {thing} are more than the {most} that a plan may have: split it",
             )
+
+
+def _require_tunable(plan: Plan, lines: _Lines) -> None:
+    """Refuse an axis to be tuned of which nothing can be chosen, or for nobody."""
+    if plan.tuned is None:
+        return
+    if len(plan.axes.get(plan.tuned, ())) < 2:
+        fault = f"{plan.tuned} is no axis of several values: give some to choose from"
+    elif len(plan.axes) < 2:
+        fault = f"{plan.tuned} is the only axis: give the variants that are to choose"
+    elif not plan.settings["training"].get("validation_images"):
+        fault = f"{plan.tuned} is chosen on validation images: give validation_images in [training]"
+    else:
+        return
+    raise lines.refusal(("tuned",), fault)
+
+
+def _require_testable(plan: Plan, lines: _Lines) -> None:
+    """Only a plan that claims something has to wait until numpy and scipy are there."""
+    if plan.claims:
+        from ablations.trials import require_testable
+
+        compared = {axis: values for axis, values in plan.axes.items() if axis != plan.tuned}
+        try:
+            require_testable(plan.claims, compared)
+        except Refusal as problem:
+            raise lines.refusal(("claims",), str(problem)) from None
 
 
 def _require_equality(plan: Plan, lines: _Lines) -> None:
@@ -164,17 +194,6 @@ def _require_solvable(plan: Plan, lines: _Lines) -> None:
                 f"{', '.join(map(str, twin))} and {', '.join(map(str, values))} come to the same "
                 f"run of {cell.training.steps} steps: leave one out",
             )
-
-
-def _require_testable(plan: Plan, lines: _Lines) -> None:
-    """Only a plan that claims something has to wait until numpy and scipy are there."""
-    if plan.claims:
-        from ablations.trials import require_testable
-
-        try:
-            require_testable(plan.claims, plan.axes)
-        except Refusal as problem:
-            raise lines.refusal(("claims",), str(problem)) from None
 
 
 def _as_cells_have_them(plan: Plan) -> Iterator[tuple[str, tuple[object, ...]]]:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from ablations import tuning
 from ablations.budgets import Course, caption, courses, sentences, table
 from ablations.comparisons import budgets
 from ablations.conditions import conditions, held_equal
@@ -93,6 +94,7 @@ def render(results: Results) -> dict[str, bytes]:
         main_effects_caption=main_effects_caption(results),
         interactions=interactions_table(results),
         budget=_budget(found),
+        tuning=_tuning(results),
         cell_table=_cell_table(results),
         cell_caption=cell_caption(results),
         stability=stability(results),
@@ -117,6 +119,20 @@ def _shown_part(plan: Plan) -> str:
     return f" It has the first {shown} of {plan.variant_count} variants." * (
         shown < plan.variant_count
     )
+
+
+def _tuning(results: Results) -> dict[str, object] | None:
+    """What the page says of what each variant chose, if an axis is tuned."""
+    found, tuned = results.choices, results.plan.tuned
+    if not tuned or not found:
+        return None
+    diverged = int((results.runs["outcome"] == "diverged").sum())
+    values = [str(value) for value in results.plan.axes[tuned]]
+    return {
+        "sentences": tuning.sentences(found, tuned, diverged),
+        "table": tuning.table(found, list(results.axes), values),
+        "axis": tuned,
+    }
 
 
 def limits(results: Results) -> Iterator[str]:
@@ -217,7 +233,7 @@ def factor_caption(results: Results) -> str:
 
 
 def _cell_table(results: Results) -> str:
-    shown = _shown_cells(results.cells).to_dict("records")
+    shown = _shown_cells(results.compared_cells).to_dict("records")
     return as_markdown([_cell_row(results, cell) for cell in shown])
 
 
@@ -263,10 +279,10 @@ def _solved(results: Results, cell: Mapping[Hashable, Any]) -> dict[str, str]:
 def cell_caption(results: Results) -> str:
     """The conditions of the cell table."""
     cut = (
-        f"Of {len(results.cells):,} cells the {MOST_ROWS // 2} with the highest and the "
+        f"Of {len(results.compared_cells):,} cells the {MOST_ROWS // 2} with the highest and the "
         f"{MOST_ROWS // 2} with the lowest {HEADLINE}, the best first: chosen for being extreme, "
         f"they would come out less so in new runs. All are in `{results.plan.name}_cells.csv`. "
-        if len(results.cells) > MOST_ROWS
+        if len(results.compared_cells) > MOST_ROWS
         else ""
     )
     return (
@@ -292,10 +308,22 @@ def _scoring(results: Results) -> str:
     return (
         f"A seed decides the training images, the initial weights and the test images. For each "
         f"seed every variant sees the same {size} x {size} images in the same order{weights}; "
-        f"every variant is supervised and scored on the same pixels, {_window(results)}. Scores "
-        f"are over all {_varied_or_fixed(results, 'training.test_images')} test images of a run "
-        "together, class by class, then averaged over the "
+        f"every variant is supervised and scored on the same pixels, {_window(results)}. "
+        f"{_looks(results)}Scores are over all "
+        f"{_varied_or_fixed(results, 'training.test_images')} test images of a run together, "
+        "class by class, then averaged over the "
         f"classes {', '.join(_task(results).scored_classes)}."
+    )
+
+
+def _looks(results: Results) -> str:
+    """What is not the same for the levels of an axis that varies how images look."""
+    dials = [f"`{axis}`" for axis in results.factors if axis.startswith("task.")]
+    if not dials:
+        return ""
+    return (
+        f"But the levels of {' and '.join(dials)} are not scored on the same images: a seed's "
+        "objects are the same and in the same places, and look different. "
     )
 
 
@@ -311,11 +339,11 @@ def _window(results: Results) -> str:
 
 def stability(results: Results) -> str:
     """How far the runs of one cell scatter, and which cells scatter too far."""
-    spread = results.cells[f"{HEADLINE} sd"].dropna()
-    diverged = int(results.cells["diverged"].sum())
-    lost = int((results.runs["lowest class"] < LOST).sum())
+    spread = results.compared_cells[f"{HEADLINE} sd"].dropna()
+    diverged = int(results.compared_cells["diverged"].sum())
+    lost = int((results.compared["lowest class"] < LOST).sum())
     failures = (
-        f"{diverged} of {len(results.runs)} runs diverged; {lost} lost a class (an {HEADLINE} "
+        f"{diverged} of {len(results.compared)} runs diverged; {lost} lost a class (an {HEADLINE} "
         f"below {LOST:.1f} for one of the classes), which drags their cell's mean down and its "
         "intervals out."
     )
@@ -326,7 +354,7 @@ def stability(results: Results) -> str:
         f"{failures} The standard deviation of a cell's {HEADLINE} over its seeds is "
         f"{spread.median():.3f} in the median and {spread.max():.3f} at most; {unstable} of "
         f"{len(spread)} cells lie above {UNSTABLE:.2f} and are marked unstable. The lowest single "
-        f"run scored {results.cells[f'{HEADLINE} lowest'].min():.3f}."
+        f"run scored {results.compared_cells[f'{HEADLINE} lowest'].min():.3f}."
     )
 
 

@@ -186,6 +186,14 @@ def test_the_size_law_is_what_the_layers_do(padding: str, depth: int) -> None:
             assert law.output(size) == expected
 
 
+def test_an_instance_norm_wants_more_than_a_pixel() -> None:
+    """The bottleneck of a padded net is one pixel for its smallest input, then two."""
+    spec = UNetSpec(padding="zeros", depth=2)
+    assert algebra.size_law(spec) == algebra.SizeLaw(smallest=4, step=4, margin=0)
+    spec = dataclasses.replace(spec, norm="instance")
+    assert algebra.size_law(spec) == algebra.SizeLaw(smallest=8, step=4, margin=0)
+
+
 @pytest.mark.parametrize("name", SPECS)
 def test_the_net_itself_runs_on_just_the_legal_sizes(
     name: str, monkeypatch: pytest.MonkeyPatch

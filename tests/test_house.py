@@ -85,7 +85,36 @@ MAP = {
         "unet.subject",
     },
     "ablations": set(),
-    "ablations.shapes": set(),
+    "ablations.painters": set(),
+    "ablations.painters.randomness": set(),
+    "ablations.painters.raster": set(),
+    "ablations.painters.labels": {
+        "ablations.painters.randomness", "ablations.painters.raster",
+    },
+    "ablations.painters.objects": {
+        "ablations.painters.randomness", "ablations.painters.raster",
+    },
+    "ablations.painters.thin": {
+        "ablations.painters.randomness", "ablations.painters.raster",
+    },
+    "ablations.painters.texture": {
+        "ablations.painters.randomness", "ablations.painters.raster",
+    },
+    "ablations.painters.border": {
+        "ablations.painters.randomness", "ablations.painters.raster", "ablations.painters.labels",
+    },
+    "ablations.painters.position": {
+        "ablations.painters.randomness", "ablations.painters.raster",
+    },
+    "ablations.painters.crowded": {
+        "ablations.painters.randomness", "ablations.painters.raster",
+    },
+    "ablations.shapes": {
+        "ablations.painters.randomness", "ablations.painters.raster",
+        "ablations.painters.labels", "ablations.painters.objects", "ablations.painters.thin",
+        "ablations.painters.texture", "ablations.painters.border", "ablations.painters.position",
+        "ablations.painters.crowded",
+    },
     "ablations.metrics": set(),
     "ablations.statistics": set(),
     "ablations.contrasts": {"ablations.statistics"},
@@ -93,6 +122,7 @@ MAP = {
     "ablations.power": {"unet.refusal", "ablations.statistics"},
     "ablations.files": {"unet.refusal"},
     "ablations.tables": {"unet.refusal"},
+    "ablations.tuning": {"ablations.tables"},
     "ablations.cell": {"unet.refusal", "unet.spec", "unet.algebra", "ablations.shapes"},
     "ablations.claims": {"ablations.cell"},
     "ablations.fairness": {"unet.refusal", "unet.spec", "unet.algebra", "ablations.cell"},
@@ -154,7 +184,7 @@ MAP = {
         "ablations.engines", "ablations.admission", "ablations.actor",
     },
     "ablations.estimate": {
-        "unet.refusal", "unet.algebra", "ablations.cell", "ablations.plan", "ablations.records",
+        "unet.refusal", "ablations.cell", "ablations.plan", "ablations.records",
         "ablations.engines", "ablations.processes",
     },
     "ablations.selection": {"unet.refusal", "ablations.cell", "ablations.plan"},
@@ -165,7 +195,7 @@ MAP = {
     "ablations.results": {
         "ablations.shapes", "ablations.metrics", "ablations.statistics", "ablations.contrasts",
         "ablations.cell", "ablations.comparisons", "ablations.effects", "ablations.plan",
-        "ablations.records",
+        "ablations.records", "ablations.tuning",
     },
     "ablations.exports": {
         "unet.refusal", "ablations.files", "ablations.tables", "ablations.plan",
@@ -207,7 +237,7 @@ MAP = {
         "unet.refusal", "ablations.shapes", "ablations.metrics", "ablations.plan",
         "ablations.statistics", "ablations.files", "ablations.tables", "ablations.comparisons",
         "ablations.results", "ablations.budgets", "ablations.conditions", "ablations.figures",
-        "ablations.verdicts",
+        "ablations.verdicts", "ablations.tuning",
     },
     "ablations.findings": {
         "ablations.shapes", "ablations.statistics", "ablations.effects", "ablations.claims",

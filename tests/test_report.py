@@ -266,3 +266,12 @@ def test_a_mirrored_border_is_told() -> None:
     assert "the central" not in text
     assert "where padding hardly reaches" not in text
     assert "on the same pixels, all of the image. Scores" in page(mirrored("reflect"))
+
+
+def test_levels_of_a_dial_are_said_to_see_other_images() -> None:
+    """Where an axis varies how images look, and nowhere else."""
+    source = TINY.replace("[axes]", "[axes]\ntask.noise = [0.1, 0.3]").replace("noise = 0.1\n", "")
+    plan = read_plan(source, name="dial", file="f")
+    text = page(Results.of(plan, map(record_of, plan.cells())))
+    assert "But the levels of `task.noise` are not scored on the same images" in text
+    assert "are not scored on the same images" not in page(mirrored("valid"))

@@ -115,7 +115,7 @@ def size_table(spec: UNetSpec, largest: int) -> npt.NDArray[np.int64]:
 def _smallest_bottleneck(spec: UNetSpec) -> int:
     """The smallest side that the bottleneck may return, so that no convolution runs dry."""
     padding = PADDINGS[spec.padding]
-    bottleneck = padding.smallest - 2 * padding.loss
+    bottleneck = max(padding.smallest - 2 * padding.loss, NORMS[spec.norm].smallest)
     while not _expansive_path_holds(spec, bottleneck):
         bottleneck += 1
     return bottleneck
