@@ -67,7 +67,7 @@ class Work:
             macs=np.array([cell.forward_macs for cell in cells], np.int64),
             steps=plan.seeds * looks * np.array(steps, np.int64),
             batch=trainings[0].batch,
-            test_images=plan.seeds * looks * sum(each.test_images for each in trainings),
+            test_images=plan.seeds * looks * sum(each.scored_images for each in trainings),
             cells=plan.seeds * len(variants) * looks * len(trainings),
             seeds=plan.seeds,
         )
@@ -136,7 +136,8 @@ def _trials(cell: Cell) -> tuple[Cell, Cell]:
 
 
 def _shortened(cell: Cell, steps: int, test_images: int) -> Cell:
-    changed = {"steps": steps, "test_images": test_images}
+    others = {"validation_images": 0, "evaluations": 0}
+    changed = {"steps": steps, "test_images": test_images, **others}
     return replace(cell, training=cell.training.model_copy(update=changed))
 
 

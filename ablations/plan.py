@@ -55,7 +55,7 @@ class Plan:
 
     Sentences and effects are about the metric `headline`. A difference of at most `margin` in it
     does not matter to who made the plan; 0 if every difference does. `claims` were made before the
-    first run.
+    first run. Of the axis that is `tuned` every variant is compared at its own best.
     """
 
     name: str
@@ -67,6 +67,7 @@ class Plan:
     settings: Mapping[str, Mapping[str, object]]
     claims: tuple[Claim, ...] = ()
     source: str = field(repr=False)
+    tuned: str | None = None
 
     @property
     def identity(self) -> object:
