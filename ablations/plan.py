@@ -72,7 +72,7 @@ class Plan:
     @property
     def identity(self) -> object:
         """What decides which cells there are and what is said of them; not the file's comments."""
-        told = self.question, self.headline, self.margin, self.claims
+        told = self.question, self.headline, self.margin, self.claims, self.tuned
         return self.seeds, dict(self.axes), self.settings, told
 
     @property
@@ -240,7 +240,7 @@ def differences(old: Plan, new: Plan) -> Iterator[str]:
     """What is not the same in two plans, thing by thing."""
     if old.seeds != new.seeds:
         yield f"seeds {old.seeds} -> {new.seeds}"
-    for name in ("question", "headline", "margin"):
+    for name in ("question", "headline", "margin", "tuned"):
         before, after = getattr(old, name), getattr(new, name)
         if before != after:
             yield f"{name} {shown(before)} -> {shown(after)}"
