@@ -15,24 +15,29 @@ from tests.samples import ROOT
 MAP = {
     "unet.refusal": set(),
     "unet.paddings": set(),
-    "unet.skips": set(),
+    "unet.joins": set(),
+    "unet.skips": {"unet.joins"},
     "unet.upsampling": set(),
+    "unet.downsamplings": set(),
     "unet.norms": set(),
+    "unet.activations": set(),
     "unet.inits": set(),
     "unet.spec": {
         "unet.refusal", "unet.paddings", "unet.skips", "unet.upsampling", "unet.norms",
-        "unet.inits",
+        "unet.inits", "unet.downsamplings", "unet.activations",
     },
     "unet.algebra": {
         "unet.refusal", "unet.paddings", "unet.skips", "unet.upsampling", "unet.norms", "unet.spec",
+        "unet.downsamplings",
     },
     "unet.reach": {"unet.paddings", "unet.upsampling", "unet.spec", "unet.algebra"},
     "unet.memory": {
         "unet.norms", "unet.paddings", "unet.skips", "unet.spec", "unet.algebra",
+        "unet.downsamplings", "unet.activations",
     },
     "unet.model": {
         "unet.refusal", "unet.paddings", "unet.skips", "unet.upsampling", "unet.norms",
-        "unet.inits", "unet.spec", "unet.algebra",
+        "unet.inits", "unet.spec", "unet.algebra", "unet.downsamplings", "unet.activations",
     },
     "unet.cost": {"unet.refusal", "unet.spec", "unet.model"},
     "unet.places": set(),
@@ -296,7 +301,7 @@ MAP = {
 }  # fmt: skip
 
 WITH_TORCH = {
-    "unet.model", "unet.tracing", "unet.anatomy", "unet.running", "unet.arguments",
+    "unet.joins", "unet.model", "unet.tracing", "unet.anatomy", "unet.running", "unet.arguments",
     "unet.examination", "unet.inference",
     "unet.verify", "unet.testing", "ablations.learner", "ablations.scoring", "ablations.probing",
     "ablations.train", "ablations.validation",
