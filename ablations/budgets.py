@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import final
 
-from ablations.comparisons import BUDGET, budgets, in_words
+from ablations.comparisons import budgets, in_words
 from ablations.contrasts import Contrast, Held
 from ablations.effects import Effect
 from ablations.metrics import METRICS
+from ablations.plan import BUDGET
 from ablations.results import Results
 from ablations.statistics import Interval
 from ablations.tables import as_markdown

@@ -18,7 +18,7 @@ from pydantic import (
     field_validator,
 )
 
-from ablations.shapes import TASKS
+from ablations.shapes import TASKS, Look
 from unet.algebra import cost, size_law
 from unet.refusal import Refusal, require_choice, shown
 from unet.spec import PAPER, UNetSpec, spec_with
@@ -29,7 +29,8 @@ STRICT: Final = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_n
 class TaskSettings(BaseModel):
     """What is to be segmented: images of `size` pixels, scored on the central `scored`.
 
-    `noise` is the standard deviation of the grey noise, where white is 1. With a `border` of
+    `noise`, `contrast` and `difficulty` are those of `Look`, and `test_noise` and `test_contrast`
+    shift the test images alone. With a `border` of
     "context" what lies between the scored window and the image's edge serves a net without padding
     as context. With "mirrored" all of the image is scored, and such a net sees it extended by
     mirroring about its outermost pixels (the overlap-tile of the paper's section 2).
@@ -41,6 +42,10 @@ class TaskSettings(BaseModel):
     size: int = Field(ge=16, le=4096)
     scored: int = Field(ge=1, le=4096)
     noise: float = Field(ge=0, le=10)
+    contrast: float = Field(default=1.0, ge=0, le=10)
+    difficulty: float = Field(default=0.0, ge=0, le=1)
+    test_noise: float | None = Field(default=None, ge=0, le=10)
+    test_contrast: float | None = Field(default=None, ge=0, le=10)
     border: Literal["context", "mirrored"] = "context"
 
     @field_validator("name")
@@ -48,6 +53,15 @@ class TaskSettings(BaseModel):
     def _is_a_task(cls, name: str) -> str:
         require_choice("task name", name, TASKS)
         return name
+
+    @field_validator("difficulty")
+    @classmethod
+    def _has_a_dial(cls, difficulty: float, others: ValidationInfo) -> float:
+        task = TASKS.get(others.data.get("name", ""))
+        if difficulty and task and not task.dial:
+            having = ", ".join(name for name, each in TASKS.items() if each.dial)
+            raise Refusal(f"the task has no such dial: give 0, or one of the tasks {having}")
+        return difficulty
 
     @field_validator("border")
     @classmethod
@@ -57,9 +71,21 @@ class TaskSettings(BaseModel):
             raise Refusal(f"all of a mirrored image is scored: give scored = {size}")
         return border
 
+    def look(self, split: str) -> Look:
+        """How the images of `split` look."""
+        noise, contrast = self.noise, self.contrast
+        if split == "test":
+            noise = noise if self.test_noise is None else self.test_noise
+            contrast = contrast if self.test_contrast is None else self.test_contrast
+        return Look(noise, contrast, self.difficulty)
+
 
 class Training(BaseModel):
-    """How long and how: Adam with a one-cycle learning rate that peaks at `learning_rate`."""
+    """How long and how: Adam with a one-cycle learning rate that peaks at `learning_rate`.
+
+    `equal` says at equal what a plan compares its variants; it has solved the steps, or the
+    spec's base channels, by then.
+    """
 
     model_config = STRICT
 
@@ -67,6 +93,7 @@ class Training(BaseModel):
     batch: int = Field(ge=1, le=65_536)
     learning_rate: float = Field(gt=0)
     test_images: int = Field(ge=1, le=1_000_000)
+    equal: Literal["steps", "macs", "parameters"] = "steps"
 
 
 @final
@@ -111,10 +138,14 @@ class Cell:
         return law.nearest(size + law.margin)[-1] if extended else size
 
     @property
+    def forward_macs(self) -> int:
+        """Multiply-adds of one forward pass of one image, with its mirrored rim if it has one."""
+        return _macs(self.spec, self.input_size)
+
+    @property
     def training_macs(self) -> int:
-        """Multiply-adds of the run: a backward pass computes two products of the forward's size."""
-        macs = cost(self.spec, self.input_size, self.input_size).macs
-        return 3 * macs * self.training.steps * self.training.batch
+        """Multiply-adds of the run."""
+        return training_macs(self.forward_macs, self.training.steps, self.training.batch)
 
     def value(self, axis: str) -> object:
         """The value of an axis: `padding`, `training.steps`, ..."""
@@ -150,8 +181,21 @@ class Cell:
             raise Refusal(f"a record's cell is malformed: {said}") from None
 
 
+def training_macs(macs: int, steps: int, batch: int) -> int:
+    """Multiply-adds of a training, from those of one forward pass of one image.
+
+    A backward pass computes two products of the forward's size.
+    """
+    return 3 * macs * steps * batch
+
+
 # The cells of a sweep share their parts, so that a million of them are a few parts over and over.
 _SHARED: Final = 4096
+
+
+@lru_cache(_SHARED)
+def _macs(spec: UNetSpec, size: int) -> int:
+    return cost(spec, size, size).macs
 
 
 @lru_cache(_SHARED)

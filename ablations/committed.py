@@ -17,6 +17,7 @@ from ablations.performance import gpu_not_measured, performance_files, read_meas
 from ablations.promises import read_calibration
 from ablations.report import render
 from ablations.results import Results
+from ablations.sheets import read_sheets, sheet_files
 
 
 def committed_files(folder: Path) -> dict[str, bytes]:
@@ -34,6 +35,8 @@ def committed_files(folder: Path) -> dict[str, bytes]:
         files |= scale_files(read_scale(records / "scale.json"))
     if (records / "calibration.json").exists():
         files |= calibration_files(read_calibration(records / "calibration.json"))
+    if (records / "tasks.json").exists():
+        files |= sheet_files(read_sheets(records / "tasks.json"))
     files |= _sweeps_and_speed(folder)
     gpu = _sweeps_and_speed(folder / "gpu") or gpu_not_measured()
     return files | {f"gpu/{name}": content for name, content in gpu.items()}

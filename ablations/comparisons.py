@@ -7,12 +7,7 @@ from dataclasses import dataclass
 from typing import Final, final
 
 from ablations.contrasts import Contrast, Design, Held, contrasts
-
-BUDGET: Final = "training.steps"
-"""The axis over which an effect is a curve."""
-
-EQUAL: Final = "training.equal"
-"""The axis that says at equal what variants are compared: a question by itself, and no factor."""
+from ablations.plan import BUDGET, EQUAL
 
 _IN_WORDS: Final = {BUDGET: "at {} steps", EQUAL: "at equal {}"}
 

@@ -16,7 +16,6 @@ from ablations.engines import Crashed
 from ablations.plan import Only, Plan
 from ablations.processes import Workers
 from ablations.records import Record
-from unet.algebra import cost
 from unet.refusal import Refusal
 
 TRIAL_MACS: Final = 10**11
@@ -36,14 +35,14 @@ Values = tuple[object, ...]
 class Work:
     """What is to be computed, exactly.
 
-    `macs` holds the multiply-adds of one forward pass of one image for each of `variants`, which
-    differ in their specs. Each spec is trained for `steps` of `batch` images and tested on
-    `test_images`, over all trainings and seeds together.
+    `macs` holds the multiply-adds of one forward pass of one image for each of `variants`. Each is
+    trained for its `steps` of `batch` images and tested on `test_images`, over all looks of the
+    task and trainings that it stands for and all seeds together.
     """
 
     variants: list[Values]
     macs: npt.NDArray[np.int64]
-    steps: int
+    steps: npt.NDArray[np.int64]
     batch: int
     test_images: int
     cells: int
@@ -51,24 +50,36 @@ class Work:
 
     @classmethod
     def of(cls, plan: Plan, only: Only) -> Self:
-        """Of a plan, or some of its axes' values: specs and trainings are counted, not cells."""
-        variants = list(plan.variants_of("spec", only))
-        macs = (_forward_macs(plan.cell(values, 0)) for values in variants)
+        """Of a plan, or some of its axes' values.
+
+        Specs, looks and trainings are counted, not cells, unless a training is solved for its spec.
+        """
+        variants = list(plan.variants(only) if plan.solved else plan.variants_of("spec", only))
+        cells = [plan.cell(values, 0) for values in variants]
+        looks = 1 if plan.solved else sum(1 for _ in plan.variants_of("task", only))
         trainings = [plan.cell(v, 0).training for v in plan.variants_of("training", only)]
+        if plan.solved:
+            steps, trainings = [cell.training.steps for cell in cells], trainings[:1]
+        else:
+            steps = [sum(each.steps for each in trainings)] * len(cells)
         return cls(
             variants=variants,
-            macs=np.fromiter(macs, np.int64, len(variants)),
-            steps=plan.seeds * sum(each.steps for each in trainings),
+            macs=np.array([cell.forward_macs for cell in cells], np.int64),
+            steps=plan.seeds * looks * np.array(steps, np.int64),
             batch=trainings[0].batch,
-            test_images=plan.seeds * sum(each.test_images for each in trainings),
-            cells=plan.seeds * len(variants) * len(trainings),
+            test_images=plan.seeds * looks * sum(each.test_images for each in trainings),
+            cells=plan.seeds * len(variants) * looks * len(trainings),
             seeds=plan.seeds,
         )
 
     @cached_property
     def training_macs(self) -> int:
         """A backward pass computes two products of the forward's size."""
-        return 3 * sum(map(int, self.macs)) * self.steps * self.batch
+        return (
+            3
+            * self.batch
+            * sum(int(m) * int(s) for m, s in zip(self.macs, self.steps, strict=True))
+        )
 
     @property
     def sample(self) -> list[int]:
@@ -103,7 +114,7 @@ def estimate(plan: Plan, work: Work, workers: Workers) -> Estimate:
         step.append(_more("train_seconds", less, more) / (long.training.steps - 1))
         test.append(_more("test_seconds", less, more) / (long.training.test_images - 1))
     macs, known = np.log(work.macs), np.log(work.macs[work.sample])
-    seconds = np.exp(np.interp(macs, known, np.log(step))).sum() * work.steps
+    seconds = (np.exp(np.interp(macs, known, np.log(step))) * work.steps).sum()
     seconds += np.exp(np.interp(macs, known, np.log(test))).sum() * work.test_images
     size = _bytes(work, found[first.variant])
     return Estimate(float(seconds) / workers.count, size)
@@ -116,13 +127,9 @@ def _bytes(work: Work, records: list[Record]) -> int:
     return work.cells * (plain + HISTORY_BYTES) + work.cells // work.seeds * (whole - plain)
 
 
-def _forward_macs(cell: Cell) -> int:
-    return cost(cell.spec, cell.input_size, cell.input_size).macs
-
-
 def _trials(cell: Cell) -> tuple[Cell, Cell]:
     """A run of one step, and one of so many that what they differ by can be measured."""
-    macs = _forward_macs(cell)
+    macs = cell.forward_macs
     steps = min(MOST_STEPS, TRIAL_MACS // (3 * macs * cell.training.batch))
     tests = min(MOST_STEPS, TRIAL_MACS // macs)
     return _shortened(cell, 1, 1), _shortened(cell, 2 + steps, 2 + tests)

@@ -13,7 +13,7 @@ from ablations.budgets import Course
 from ablations.comparisons import in_words
 from ablations.records import Example, Record
 from ablations.results import OVERLAP, Results, pictured_rows, scores
-from ablations.shapes import TASKS
+from ablations.shapes import TASKS, Task
 
 # matplotlib takes longer to import than most commands to answer.
 if TYPE_CHECKING:
@@ -102,11 +102,12 @@ def _draw_row(tiles: npt.NDArray[np.object_], name: str, records: list[Record | 
     if record is None or record.example is None:
         return
     _draw_image(tiles[0], record.example)
-    tiles[1].imshow(colours(record.example.mask.pixels(), record), interpolation="nearest")
+    task = TASKS[record.parsed_cell().task.name]
+    tiles[1].imshow(colours(record.example.mask.pixels(), task), interpolation="nearest")
     for tile, found in zip(tiles[2:], records, strict=True):
         if found is None or found.example is None:
             continue
-        tile.imshow(colours(found.example.prediction.pixels(), found), interpolation="nearest")
+        tile.imshow(colours(found.example.prediction.pixels(), task), interpolation="nearest")
         tile.set_xlabel(f"{OVERLAP} {scores(found)[OVERLAP]:.3f}", fontsize=6, labelpad=2)
 
 
@@ -121,11 +122,10 @@ def _draw_image(tile: Axes, example: Example) -> None:
     tile.add_patch(Rectangle(corner, width, height, fill=False, color="yellow", linewidth=0.8))
 
 
-def colours(labels: Pixels, record: Record) -> npt.NDArray[np.float64]:
+def colours(labels: Pixels, task: Task) -> npt.NDArray[np.float64]:
     """Class indices, or bits of overlapping classes, as (H, W, 3) colours on black."""
     import matplotlib as mpl
 
-    task = TASKS[record.parsed_cell().task.name]
     palette = mpl.colormaps["tab10"](np.arange(len(task.scored_classes)))[:, :3]
     if task.exclusive:
         present = labels[..., None] == 1 + np.arange(len(palette))

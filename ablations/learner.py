@@ -220,7 +220,7 @@ def draw(cell: Cell, hardware: Hardware, split: str, start: int, count: int) -> 
     task = cell.task
     index = torch.arange(start, start + count, device=hardware.device)
     batch = TASKS[task.name].sample(
-        seed=cell.seed, split=split, index=index, size=task.size, noise=task.noise
+        seed=cell.seed, split=split, index=index, size=task.size, look=task.look(split)
     )
     image = batch.image.contiguous(memory_format=torch.channels_last)
     return Batch(image, center_crop(batch.target, task.scored, task.scored))

@@ -12,17 +12,31 @@ from typing import Final, final
 
 from ablations.cell import Cell, TaskSettings, Training
 from ablations.claims import Claim
+from ablations.fairness import equalised
 from ablations.shapes import TASKS
 from unet.refusal import shown
 from unet.spec import PAPER, SPEC_FIELDS, UNetSpec, spec_with
 
+BUDGET: Final = "training.steps"
+"""The axis over which an effect is a curve."""
+
+EQUAL: Final = "training.equal"
+"""The axis that says at equal what variants are compared: a question by itself, and no factor."""
+
 AXES: Final[tuple[str, ...]] = (
     *(name for name in SPEC_FIELDS if name not in ("in_channels", "num_classes")),
-    "training.steps",
+    "task.noise",
+    "task.contrast",
+    "task.difficulty",
+    "task.test_noise",
+    "task.test_contrast",
+    BUDGET,
     "training.learning_rate",
+    EQUAL,
 )
-"""What a plan may vary. Channels follow from the task; and the task, the batch and the test
-images are no axes, since variants are compared on the same images in the same order."""
+"""What a plan may vary. Channels follow from the task; and the task, its sizes, the batch and the
+test images are no axes, since variants are compared on the same images in the same order. A task's
+dials leave the objects where they are and change how they look."""
 
 HEADLINE: Final = "IoU"
 """The metric that a plan is about unless it names another."""
@@ -31,7 +45,7 @@ Only = Mapping[str, Collection[str]]
 """A part of a grid: for some axes, the values to keep, as text."""
 
 _KEPT: Final = 4096
-"""Specs and trainings that are kept ready: a sweep meets the same ones again with every seed."""
+"""Specs, tasks and trainings that are kept ready: a sweep meets them again with every seed."""
 
 
 @final
@@ -77,7 +91,7 @@ class Plan:
     def variants_of(
         self, group: str, only: Only = MappingProxyType({})
     ) -> Iterator[tuple[object, ...]]:
-        """Those that differ in their axes of `group` ("spec" or "training") only.
+        """Those that differ in their axes of `group` ("spec", "task" or "training") only.
 
         The other axes have their first value, or the first that is to be kept.
         """
@@ -95,12 +109,30 @@ class Plan:
     def cell(self, values: Sequence[object], seed: int) -> Cell:
         """The cell of one variant; raises `Refusal` for one that cannot be."""
         chosen = dict(zip(self.axes, values, strict=True))
-        return Cell(
+        cell = Cell(
             spec=self._spec(*(chosen[axis] for axis in self._axes_of("spec"))),
-            task=self.task,
+            task=self._task(*(chosen[axis] for axis in self._axes_of("task"))),
             training=self._training(*(chosen[axis] for axis in self._axes_of("training"))),
             seed=seed,
         )
+        return equalised(cell, self._reference)
+
+    def reference(self, values: Sequence[object]) -> tuple[object, ...]:
+        """The variant that one is made equal to: of the first spec, and trained like it."""
+        return tuple(
+            self.axes[axis][0] if group_and_name(axis)[0] == "spec" else value
+            for axis, value in zip(self.axes, values, strict=True)
+        )
+
+    @cached_property
+    def equalities(self) -> tuple[object, ...]:
+        """At equal what its variants are compared."""
+        return self.axes.get(EQUAL, (self.settings["training"].get("equal", "steps"),))
+
+    @property
+    def solved(self) -> bool:
+        """Whether steps or widths are solved for, so that they differ from the plan's own."""
+        return any(each != "steps" for each in self.equalities)
 
     def _axes_of(self, group: str) -> tuple[str, ...]:
         return self._axes_by_group[group]
@@ -115,13 +147,15 @@ class Plan:
 
         Its variant is the remainder by `variant_count`.
         """
+        values = self._found(cell)
+        if values is None or cell.seed >= self.seeds:
+            return None
         place = cell.seed
-        for level, places in zip(self.levels(cell), self._places, strict=True):
+        for level, places in zip(values, self._places, strict=True):
             if level not in places:
                 return None
             place = place * len(places) + places[level]
-        ours = cell.seed < self.seeds and self.cell(self.levels(cell), cell.seed) == cell
-        return place if ours else None
+        return place if self.cell(values, cell.seed) == cell else None
 
     def values(self, axis: str) -> tuple[object, ...]:
         """An axis' values, or the one value that all cells share."""
@@ -129,7 +163,25 @@ class Plan:
 
     def levels(self, cell: Cell) -> tuple[object, ...]:
         """The axis values of one of this plan's cells."""
+        values = self._found(cell)
+        assert values is not None, "only a plan's own cells have levels"
+        return values
+
+    def _found(self, cell: Cell) -> tuple[object, ...] | None:
+        """The values that a cell has, were it one of this plan's."""
+        if self.solved:
+            return self._solutions.get((cell.spec, cell.task, cell.training))
         return tuple(cell.value(axis) for axis in self.axes)
+
+    @cached_property
+    def _solutions(self) -> dict[object, tuple[object, ...]]:
+        """Each variant by its net and training: a cell does not show what it was solved from."""
+        cells = ((self.cell(values, seed=0), values) for values in self.variants())
+        return {(cell.spec, cell.task, cell.training): values for cell, values in cells}
+
+    @cached_property
+    def _reference(self) -> UNetSpec:
+        return self._spec(*(self.axes[axis][0] for axis in self._axes_of("spec")))
 
     @cached_property
     def _axes_by_group(self) -> dict[str, tuple[str, ...]]:
@@ -142,10 +194,10 @@ class Plan:
     def _places(self) -> list[dict[object, int]]:
         return [{value: n for n, value in enumerate(values)} for values in self.axes.values()]
 
-    @cached_property
+    @property
     def task(self) -> TaskSettings:
-        """What all cells are trained and scored on."""
-        return TaskSettings.model_validate(self.settings["task"])
+        """The first variant's; all cells share its name, its sizes and its border."""
+        return self._task(*(self.axes[axis][0] for axis in self._axes_of("task")))
 
     @cached_property
     def _spec(self) -> Callable[..., UNetSpec]:
@@ -155,6 +207,15 @@ class Plan:
 
         def build(*values: object) -> UNetSpec:
             return spec_with(PAPER, {**self._with_axes("spec", values), **channels})
+
+        return lru_cache(_KEPT, typed=True)(build)
+
+    @cached_property
+    def _task(self) -> Callable[..., TaskSettings]:
+        """From the values of the axes that vary the task."""
+
+        def build(*values: object) -> TaskSettings:
+            return TaskSettings.model_validate(self._with_axes("task", values))
 
         return lru_cache(_KEPT, typed=True)(build)
 

@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 
 from ablations.cell import STRICT, Cell, TaskSettings, Training
 from ablations.claims import Claim, Line
-from ablations.plan import AXES, HEADLINE, Plan, group_and_name
+from ablations.plan import AXES, EQUAL, HEADLINE, Plan, group_and_name
 from unet.algebra import SizeLaw, size_law
 from unet.refusal import Refusal, require_choice, shown
 
@@ -25,6 +25,9 @@ LONGEST: Final = 20_000
 MOST_VARIANTS: Final = 1_000_000
 MOST_CELLS: Final = 100_000_000
 """A plan with more of them is a slip of the pen, or would take days to count."""
+
+MOST_SOLVED: Final = 10_000
+"""Variants that are made equal one by one, and kept in a table."""
 
 
 class PlanFile(BaseModel):
@@ -104,10 +107,13 @@ def read_plan(source: str, *, name: str, file: str) -> Plan:
         source=source,
     )
     _require_countable(plan, lines)
-    # A spec is possible or not whatever its training, and the other way round.
-    for group in ("spec", "training"):
+    _require_equality(plan, lines)
+    # A spec is possible or not whatever its training and the look of its images, and so are these.
+    for group in settings:
         for values in plan.variants_of(group):
             _require_possible(plan, values, lines)
+    if plan.solved:
+        _require_solvable(plan, lines)
     plan = replace(plan, axes=dict(_as_cells_have_them(plan)))
     _require_metric(plan, lines)
     _require_testable(plan, lines)
@@ -146,6 +152,43 @@ def _require_testable(plan: Plan, lines: _Lines) -> None:
             require_testable(plan.claims, plan.axes)
         except Refusal as problem:
             raise lines.refusal(("claims",), str(problem)) from None
+
+
+def _require_equality(plan: Plan, lines: _Lines) -> None:
+    """Refuse what cannot be held equal, before anything is solved for."""
+    if not plan.solved:
+        return
+    path = tuple(EQUAL.split("."))
+    path = ("axes", *path) if EQUAL in plan.axes else path
+    if plan.variant_count > MOST_SOLVED:
+        raise lines.refusal(
+            path,
+            f"{plan.variant_count} variants are more than the {MOST_SOLVED} that can be made "
+            "equal to the first: split the plan",
+        )
+    if "parameters" in plan.equalities and "base_channels" in plan.axes:
+        raise lines.refusal(
+            path,
+            "equal parameters are reached by base_channels, which is an axis as well: "
+            "fix it in [spec]",
+        )
+    if not any(group_and_name(axis)[0] == "spec" for axis in plan.axes):
+        raise lines.refusal(path, "all variants have one spec and are equal: add an axis of [spec]")
+
+
+def _require_solvable(plan: Plan, lines: _Lines) -> None:
+    """Refuse variants that come to one and the same run when they are made equal."""
+    found: dict[str, tuple[object, ...]] = {}
+    for values in plan.variants():
+        _require_possible(plan, values, lines)
+        cell = plan.cell(values, seed=0)
+        twin = found.setdefault(cell.variant, values)
+        if twin != values:
+            raise lines.refusal(
+                ("axes",),
+                f"{', '.join(map(str, twin))} and {', '.join(map(str, values))} come to the same "
+                f"run of {cell.training.steps} steps: leave one out",
+            )
 
 
 def _as_cells_have_them(plan: Plan) -> Iterator[tuple[str, tuple[object, ...]]]:

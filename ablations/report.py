@@ -15,11 +15,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ablations.budgets import Course, caption, courses, sentences, table
 from ablations.comparisons import budgets
+from ablations.conditions import conditions, held_equal
 from ablations.figures import over_the_budget, side_by_side
 from ablations.files import replace_file
 from ablations.metric_tables import metric_tables
 from ablations.metrics import METRICS
-from ablations.results import OVERLAP, Results
+from ablations.plan import Plan
+from ablations.results import OVERLAP, Results, pictured_variants
 from ablations.shapes import TASKS, Task
 from ablations.statistics import Interval
 from ablations.tables import as_csv, as_markdown, inline
@@ -32,7 +34,6 @@ from ablations.verdicts import (
     main_effects_table,
 )
 from unet.refusal import Refusal
-from unet.spec import CHOICES
 
 LOST: Final = 0.5
 """A run in which some class has a lower IoU than this has lost that class."""
@@ -98,7 +99,9 @@ def render(results: Results) -> dict[str, bytes]:
         cell_table=_cell_table(results),
         cell_caption=cell_caption(results),
         stability=stability(results),
+        shown_part=_shown_part(results.plan),
         figure=f"figures/{name}.png" if figure is not None else None,
+        equal=list(held_equal(results.plan)),
         conditions=list(conditions(results)),
     )
     return {f"{name}.md": page.encode(), **files}
@@ -109,6 +112,14 @@ def _budget(found: list[Course]) -> dict[str, object] | None:
     if not found:
         return None
     return {"sentences": sentences(found), "table": table(found), "caption": caption(found)}
+
+
+def _shown_part(plan: Plan) -> str:
+    """How many variants the figure has, where it has not all."""
+    shown = sum(1 for _ in pictured_variants(plan))
+    return f" It has the first {shown} of {plan.variant_count} variants." * (
+        shown < plan.variant_count
+    )
 
 
 def limits(results: Results) -> Iterator[str]:
@@ -136,8 +147,13 @@ def limits(results: Results) -> Iterator[str]:
         'That two variants are equal: "cannot be told apart" means that the difference is '
         "smaller than these seeds can see, as far as its interval reaches."
     )
+    held = (
+        "where one of parameters and multiply-adds is held equal, the other is not"
+        if results.plan.solved
+        else "variants differ in parameters and multiply-adds too"
+    )
     yield (
-        "The choice alone: variants differ in parameters and multiply-adds too (last columns "
+        f"The choice alone: {held} (last columns "
         "below), and a factor's row averages over all other factors, which may hide that it "
         "helps with one and hurts with another."
     )
@@ -152,8 +168,9 @@ def _budget_in_words(results: Results) -> str:
             "slowly could still catch up; how differences change with the budget is told below."
         )
     steps = _varied_or_fixed(results, "training.steps")
+    so_many = f"{steps} steps" + (", or what equals them" if results.plan.solved else "")
     return (
-        f"Which variant is best in the end: every net was trained for {steps} steps. One that "
+        f"Which variant is best in the end: every net was trained for {so_many}. One that "
         "learns more slowly could still catch up."
     )
 
@@ -240,11 +257,21 @@ def _cell_row(results: Results, cell: Mapping[Hashable, Any]) -> dict[str, str]:
         f"{OVERLAP}, sd over seeds": f"{_number(cell[f'{OVERLAP} sd'])}{unstable}",
         f"{OVERLAP}, lowest run": _number(cell[f"{OVERLAP} lowest"]),
         f"{OVERLAP}, lowest class": _number(cell[f"{OVERLAP} lowest class"]) + lost,
+        **_solved(results, cell),
         "parameters": f"{cell['parameters']:,}",
         "MACs": f"{cell['macs'] / 1e6:,.1f} M",
         "maps": f"{cell['memory'] / 1e6:,.1f} MB",
+        "training MACs": f"{cell['training macs'] / 1e12:,.3f} T",
+        f"{OVERLAP} per training TMAC": _number(cell[f"{OVERLAP} per training TMAC"]),
         "seconds per run": f"{cell['seconds']:.1f}",
     }
+
+
+def _solved(results: Results, cell: Mapping[Hashable, Any]) -> dict[str, str]:
+    """What was solved for, if anything was: else it stands under the conditions."""
+    if not results.plan.solved:
+        return {}
+    return {"steps": f"{cell['steps']:,}", "base channels": f"{cell['base_channels']:,}"}
 
 
 def cell_caption(results: Results) -> str:
@@ -264,8 +291,10 @@ def cell_caption(results: Results) -> str:
         + _scoring(results)
         + " MACs are multiply-adds of the convolutions in one forward pass of one image, in "
         "millions; one is two FLOPs. Maps are the feature maps that a training step keeps, in "
-        "float32 for each image of a batch. Seconds are the median wall time of training and "
-        "testing, which other work on the same machine lengthens."
+        "float32 for each image of a batch. Training MACs are those of all steps, forward and "
+        f"backward, in millions of millions; {OVERLAP} per training TMAC is high for what is "
+        "cheap, and says which is better only where costs are alike. Seconds are the median "
+        "wall time of training and testing, which other work on the same machine lengthens."
     )
 
 
@@ -279,10 +308,22 @@ def _scoring(results: Results) -> str:
     return (
         f"A seed decides the training images, the initial weights and the test images. For each "
         f"seed every variant sees the same {size} x {size} images in the same order{weights}; "
-        f"every variant is supervised and scored on the same pixels, {_window(results)}. Scores "
-        f"are over all {_varied_or_fixed(results, 'training.test_images')} test images of a run "
-        "together, class by class, then averaged over the "
+        f"every variant is supervised and scored on the same pixels, {_window(results)}. "
+        f"{_looks(results)}Scores are over all "
+        f"{_varied_or_fixed(results, 'training.test_images')} test images of a run together, "
+        "class by class, then averaged over the "
         f"classes {', '.join(_task(results).scored_classes)}."
+    )
+
+
+def _looks(results: Results) -> str:
+    """What is not the same for the levels of an axis that varies how images look."""
+    dials = [f"`{axis}`" for axis in results.factors if axis.startswith("task.")]
+    if not dials:
+        return ""
+    return (
+        f"But the levels of {' and '.join(dials)} are not scored on the same images: a seed's "
+        "objects are the same and in the same places, and look different. "
     )
 
 
@@ -315,28 +356,6 @@ def stability(results: Results) -> str:
         f"{len(spread)} cells lie above {UNSTABLE:.2f} and are marked unstable. The lowest single "
         f"run scored {results.cells[f'{OVERLAP} lowest'].min():.3f}."
     )
-
-
-def conditions(results: Results) -> Iterator[str]:
-    """Everything that was the same in all runs, and what the records were made with."""
-    yield f"Task: {_task(results).summary}; " + _settings(results.plan.settings["task"])
-    yield "Net: " + _settings(results.plan.settings["spec"])
-    yield (
-        "Training: Adam, one-cycle learning rate, cross-entropy plus soft Dice in float32; "
-        + _settings(results.plan.settings["training"])
-    )
-    for factor in results.factors:
-        table = CHOICES.get(factor, {})
-        for value in results.plan.axes[factor]:
-            summary = getattr(table.get(str(value)), "summary", None)
-            if summary:
-                yield f"{factor} `{value}`: {summary}"
-    for environment, count in results.environments:
-        yield f"{count} runs with {inline(environment)}"
-
-
-def _settings(values: Mapping[str, object]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in values.items()) or "the paper's settings"
 
 
 def _task(results: Results) -> Task:

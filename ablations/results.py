@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ablations.cell import Cell, training_macs
 from ablations.comparisons import Comparison, asked, comparisons
 from ablations.contrasts import Contrast, Design
 from ablations.effects import Effect, judged
@@ -74,13 +75,14 @@ class Results:
 
         def rows() -> Iterator[tuple[object, ...]]:
             for record in records:
-                place = plan.place(record.parsed_cell())
+                cell = record.parsed_cell()
+                place = plan.place(cell)
                 if place is None:
                     continue
                 made_with[_described(record.environment)] += 1
                 if record.example is not None and place % plan.variant_count in wanted:
                     pictured.append(record)
-                yield _row(record, place)
+                yield _row(record, cell, place)
 
         table = np.fromiter(rows(), dtype=_ROW)
         table.sort(order="place")
@@ -117,8 +119,10 @@ class Results:
         table[f"{OVERLAP} sd"] = done[OVERLAP].std()
         table[f"{OVERLAP} lowest"] = done[OVERLAP].min()
         table[f"{OVERLAP} lowest class"] = done["lowest class"].min()
-        for name in ("parameters", "macs", "memory"):
+        costs = "parameters", "macs", "memory", "training macs"
+        for name in ("steps", "base_channels", *costs):
             table[name] = by_variant[name].first()
+        table[f"{OVERLAP} per training TMAC"] = table[OVERLAP] / table["training macs"] * 1e12
         table["seconds"] = by_variant["seconds"].median()
         return table.reset_index()
 
@@ -194,26 +198,32 @@ _ROW: Final = np.dtype(
         ("place", np.int64),
         ("diverged", np.bool_),
         *((name, np.float64) for name in (*METRICS, "lowest class")),
+        ("steps", np.int64),
+        ("base_channels", np.int64),
         ("parameters", np.int64),
         ("macs", np.int64),
         ("memory", np.int64),
+        ("training macs", np.float64),
         ("seconds", np.float64),
     ]
 )
 """What is kept of a record; its axis values and its seed follow from its place in the plan."""
 
 
-def _row(record: Record, place: int) -> tuple[object, ...]:
-    cell = record.parsed_cell()
+def _row(record: Record, cell: Cell, place: int) -> tuple[object, ...]:
     seconds = record.train_seconds + record.test_seconds
+    steps, batch = cell.training.steps, cell.training.batch
     return (
         place,
         record.outcome == "diverged",
         *scores(record).values(),
         lowest_class(record),
+        steps,
+        cell.spec.base_channels,
         record.parameters,
         record.macs,
         _map_bytes(cell.spec, cell.input_size),
+        training_macs(record.macs, steps, batch),
         seconds,
     )
 
@@ -253,10 +263,12 @@ MOST_PICTURED: Final = 12
 def pictured_rows(plan: Plan) -> tuple[str, list[tuple[tuple[str, ...], tuple[str, ...]]]]:
     """The factor that goes across a figure, and its rows: the values of the axes before and after.
 
-    The skips go across if they are compared, else the last axis.
+    The skips go across if they are compared, else the last axis, as far as there is one that
+    leaves the image as it is: a row shows one image.
     """
     axes = list(plan.axes)
-    across = "skip" if "skip" in axes else axes[-1]
+    alike = [axis for axis in axes if not axis.startswith("task.")] or axes
+    across = "skip" if "skip" in axes else alike[-1]
     place = axes.index(across)
     texts = [tuple(map(str, values)) for values in plan.axes.values()]
     rows = itertools.product(

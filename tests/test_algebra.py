@@ -98,6 +98,7 @@ def test_crops_take_equally_from_both_ends(padding: str, depth: int) -> None:
 @given(specs())
 def test_skip_and_upsampled_map_lie_on_one_grid(spec: UNetSpec) -> None:
     """At every join both sides have the same size, step and offset in input pixels."""
+    spec = dataclasses.replace(spec, upsampling=spec.upsampling.removesuffix("_corners"))
     size = algebra.size_law(spec).smallest + 3 * algebra.size_law(spec).step
     maps = {m.layer.name: m for m in algebra.trace(spec, size, size)}
     for name, feature_map in maps.items():
@@ -113,12 +114,33 @@ def test_an_unskipped_level_has_no_crop_and_no_more_channels() -> None:
     assert [name for name in shapes if name.startswith("crop")] == ["crop.3", "crop.2", "crop.1"]
 
 
+def ends(grid: algebra.Grid) -> tuple[Fraction, Fraction]:
+    """Where its first and its last sample lie."""
+    return grid.offset, grid.offset + (grid.size - 1) * grid.step
+
+
+@given(specs())
+def test_aligned_corners_end_half_a_pixel_inside_the_skip(spec: UNetSpec) -> None:
+    """An upsampled map ends where the map below it does, and the skip half a pixel further out."""
+    spec = dataclasses.replace(spec, skip="concat", unskipped=(), upsampling="bilinear_corners")
+    maps = list(algebra.grids(spec, algebra.size_law(spec).smallest))
+    for place, layer in enumerate(algebra.layers(spec)):
+        if layer.operation == "upsampling":
+            below, up, crop, join = maps[place - 1 : place + 3]
+            assert ends(up) == ends(below)
+            assert ends(up) == (ends(crop)[0] + crop.step / 2, ends(crop)[1] - crop.step / 2)
+            assert join == crop
+
+
 @given(specs())
 def test_the_output_is_centred_on_the_input(spec: UNetSpec) -> None:
-    """Output pixel 0 lies half the margin in, on the pixel grid of the input."""
+    """And lies on its pixels, unless corners were aligned since the last skip."""
     law = algebra.size_law(spec)
     *_, head = algebra.grids(spec, law.smallest)
-    assert head == algebra.Grid(law.smallest - law.margin, Fraction(1), Fraction(law.margin, 2))
+    assert head.size == law.smallest - law.margin
+    assert sum(ends(head)) == law.smallest - 1
+    astray = spec.upsampling == "bilinear_corners" and spec.skip_at(0) == "none"
+    assert (head.step == 1) == (not astray)
 
 
 def runs(spec: UNetSpec, size: int) -> int | None:
@@ -162,6 +184,14 @@ def test_the_size_law_is_what_the_layers_do(padding: str, depth: int) -> None:
         assert law.is_legal(size) == (expected is not None), size
         if expected is not None:
             assert law.output(size) == expected
+
+
+def test_an_instance_norm_wants_more_than_a_pixel() -> None:
+    """The bottleneck of a padded net is one pixel for its smallest input, then two."""
+    spec = UNetSpec(padding="zeros", depth=2)
+    assert algebra.size_law(spec) == algebra.SizeLaw(smallest=4, step=4, margin=0)
+    spec = dataclasses.replace(spec, norm="instance")
+    assert algebra.size_law(spec) == algebra.SizeLaw(smallest=8, step=4, margin=0)
 
 
 @pytest.mark.parametrize("name", SPECS)

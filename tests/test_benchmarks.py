@@ -29,7 +29,7 @@ def test_the_tutorials_way_sees_the_same_images(cell: Cell, split: str) -> None:
     task = cell.task
     theirs = tutorial.Shapes(replace(cell, seed=3), split, 20)
     ours = TASKS["labels"].sample(
-        seed=3, split=split, index=torch.arange(20), size=task.size, noise=task.noise
+        seed=3, split=split, index=torch.arange(20), size=task.size, look=task.look(split)
     )
     target = center_crop(ours.target, task.scored, task.scored)
     for place in range(20):

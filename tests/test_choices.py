@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from unet.inits import INITS
-from unet.norms import NORMS
+from unet.norms import NORMS, groups
 from unet.paddings import PADDINGS
 from unet.skips import SKIPS, center_crop
 from unet.upsampling import UPSAMPLINGS
@@ -49,7 +49,19 @@ def test_an_upsampling_follows_its_rules(
     assert count(layer) == rule.parameters(in_channels, out_channels)
 
 
-@pytest.mark.parametrize("name", ["bilinear", "nearest"])
+@pytest.mark.parametrize("name", ["bilinear", "bilinear_corners"])
+@pytest.mark.parametrize("size", range(2, 10))
+def test_an_interpolation_has_its_step_and_keeps_the_centre(name: str, size: int) -> None:
+    """A ramp tells where each fine sample was read."""
+    layer = UPSAMPLINGS[name].build(1, 1).double()
+    assert isinstance(layer, nn.Sequential)
+    ramp = torch.arange(size, dtype=torch.float64).expand(1, 1, 2, size)
+    read = layer[1](ramp)[0, 0, 0]
+    assert (read[size] - read[size - 1]).item() == pytest.approx(UPSAMPLINGS[name].step(size))
+    assert (read + read.flip(0)).tolist() == pytest.approx([size - 1] * 2 * size)
+
+
+@pytest.mark.parametrize("name", ["bilinear", "bilinear_corners", "nearest"])
 def test_convolving_before_interpolating_is_convolving_after(name: str) -> None:
     """The cheaper order of a resize upsampling computes the same function."""
     layer = UPSAMPLINGS[name].build(3, 2).double()
@@ -98,6 +110,25 @@ def test_the_crop_is_central(height: int, width: int, data: st.DataObject) -> No
 def test_a_norm_follows_its_parameter_rule(name: str) -> None:
     """Its own parameters, and none from a bias that it would undo."""
     assert count(NORMS[name].build(7)) == NORMS[name].parameters(7)
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_a_norm_takes_its_smallest_size_and_no_smaller(name: str) -> None:
+    """Of one image, in evaluation as in the size law."""
+    norm = NORMS[name]
+    layer = norm.build(4).eval()
+    layer(torch.zeros(1, 4, norm.smallest, norm.smallest))
+    if norm.smallest > 1:
+        with pytest.raises(ValueError, match="more than 1"):
+            layer(torch.zeros(1, 4, norm.smallest - 1, norm.smallest - 1))
+
+
+@given(st.integers(1, 300))
+def test_groups_are_equal_and_no_instances(channels: int) -> None:
+    """They divide the channels, and have two or more unless there is but one."""
+    assert channels % groups(channels) == 0
+    assert channels // groups(channels) >= min(channels, 2)
+    assert groups(channels) <= 32
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 from ablations.conformance import read_conformance
 from ablations.kills import kill_files, read_kills, read_others
 from ablations.performance import Comparison, read_measurements
+from ablations.sheets import read_sheets
 from tests.samples import ROOT
 from unet import Refusal
 
@@ -22,6 +23,7 @@ READERS: list[tuple[str, Callable[[Path], object]]] = [
     ("other_tools.json", read_others),
     ("conformance.json", read_conformance),
     ("performance.json", read_measurements),
+    ("tasks.json", read_sheets),
 ]
 
 

@@ -34,7 +34,8 @@ SPECS = [
     UNetSpec(depth=2, base_channels=2, skip="add", upsampling="bilinear"),
     UNetSpec(depth=2, base_channels=2, padding="reflect", upsampling="pixel_shuffle"),
     UNetSpec(depth=1, base_channels=2, padding="circular", skip="none", norm="batch"),
-    UNetSpec(depth=1, base_channels=2, padding="zeros", upsampling="nearest"),
+    UNetSpec(depth=1, base_channels=2, padding="zeros", upsampling="nearest", norm="instance"),
+    UNetSpec(depth=1, base_channels=2, upsampling="bilinear_corners", norm="group"),
 ]
 """Every kind of rule is read by one of them."""
 
@@ -100,6 +101,9 @@ def departures_from_the_paper() -> Iterator[str]:
         yield "dropout"
     if maps[-1].vertical.offset != 92:
         yield "place of the output"
+    places = {m.layer.name: m.vertical for m in maps}
+    if any(places[f"upsampling.{level}"] != places[f"crop.{level}"] for level in range(4)):
+        yield "place of an upsampled map"
     if (
         reach.receptive_field(PAPER) != (188, 204)
         or reach.padding_ring(dataclasses.replace(PAPER, padding="zeros")) != 94
@@ -168,6 +172,10 @@ FAULTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "a bias missing": entry(NORMS, "none", conv_bias=False),
     "a bias before the norm": entry(NORMS, "batch", parameters=lambda channels: 3 * channels),
     "the norm's input forgotten": entry(NORMS, "batch", kept=lambda channels, pixels: 2 * channels),
+    "repeated weights forgotten": entry(
+        NORMS, "instance", kept=lambda channels, pixels: channels * pixels + 2 * channels
+    ),
+    "statistics of groups forgotten": entry(NORMS, "group", beside=lambda channels: 0),
     "channels lost in a concatenation": entry(
         SKIPS, "concat", channels=lambda upsampled, skipped: upsampled
     ),

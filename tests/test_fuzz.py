@@ -22,7 +22,7 @@ from unet import Refusal
 
 NAMES = (
     "plan", "record", "export", "store", "selection", "target", "options", "kills", "others",
-    "conformance", "endurance", "scale", "calibration", "performance",
+    "conformance", "endurance", "scale", "calibration", "tasks", "performance",
 )  # fmt: skip
 
 

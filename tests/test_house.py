@@ -85,10 +85,38 @@ MAP = {
         "unet.subject",
     },
     "ablations": set(),
-    "ablations.shapes": set(),
+    "ablations.painters": set(),
+    "ablations.painters.randomness": set(),
+    "ablations.painters.raster": set(),
+    "ablations.painters.labels": {
+        "ablations.painters.randomness", "ablations.painters.raster",
+    },
+    "ablations.painters.objects": {
+        "ablations.painters.randomness", "ablations.painters.raster",
+    },
+    "ablations.painters.thin": {
+        "ablations.painters.randomness", "ablations.painters.raster",
+    },
+    "ablations.painters.texture": {
+        "ablations.painters.randomness", "ablations.painters.raster",
+    },
+    "ablations.painters.border": {
+        "ablations.painters.randomness", "ablations.painters.raster", "ablations.painters.labels",
+    },
+    "ablations.painters.position": {
+        "ablations.painters.randomness", "ablations.painters.raster",
+    },
+    "ablations.painters.crowded": {
+        "ablations.painters.randomness", "ablations.painters.raster",
+    },
+    "ablations.shapes": {
+        "ablations.painters.randomness", "ablations.painters.raster",
+        "ablations.painters.labels", "ablations.painters.objects", "ablations.painters.thin",
+        "ablations.painters.texture", "ablations.painters.border", "ablations.painters.position",
+        "ablations.painters.crowded",
+    },
     "ablations.statistics": set(),
     "ablations.contrasts": {"ablations.statistics"},
-    "ablations.comparisons": {"ablations.contrasts"},
     "ablations.effects": {"ablations.statistics", "ablations.contrasts"},
     "ablations.power": {"unet.refusal", "ablations.statistics"},
     "ablations.files": {"unet.refusal"},
@@ -100,12 +128,15 @@ MAP = {
     },
     "ablations.metrics": {"ablations.shapes", "ablations.measures", "ablations.records"},
     "ablations.claims": {"ablations.cell"},
+    "ablations.fairness": {"unet.refusal", "unet.spec", "unet.algebra", "ablations.cell"},
+    "ablations.plan": {
+        "unet.refusal", "unet.spec", "ablations.shapes", "ablations.cell", "ablations.claims",
+        "ablations.fairness",
+    },
+    "ablations.comparisons": {"ablations.contrasts", "ablations.plan"},
     "ablations.trials": {
         "unet.refusal", "ablations.claims", "ablations.comparisons", "ablations.contrasts",
         "ablations.effects", "ablations.metrics", "ablations.statistics",
-    },
-    "ablations.plan": {
-        "unet.refusal", "unet.spec", "ablations.shapes", "ablations.cell", "ablations.claims",
     },
     "ablations.plan_file": {
         "unet.refusal", "unet.algebra", "ablations.cell", "ablations.claims", "ablations.trials",
@@ -155,7 +186,7 @@ MAP = {
         "ablations.engines", "ablations.admission", "ablations.actor",
     },
     "ablations.estimate": {
-        "unet.refusal", "unet.algebra", "ablations.cell", "ablations.plan", "ablations.records",
+        "unet.refusal", "ablations.cell", "ablations.plan", "ablations.records",
         "ablations.engines", "ablations.processes",
     },
     "ablations.selection": {"unet.refusal", "ablations.cell", "ablations.plan"},
@@ -164,7 +195,7 @@ MAP = {
         "ablations.leases", "ablations.engines", "ablations.selection",
     },
     "ablations.results": {
-        "unet.spec", "unet.memory", "ablations.metrics", "ablations.statistics",
+        "unet.spec", "unet.memory", "ablations.metrics", "ablations.statistics", "ablations.cell",
         "ablations.contrasts", "ablations.comparisons", "ablations.effects", "ablations.plan",
         "ablations.records",
     },
@@ -191,22 +222,31 @@ MAP = {
         "ablations.effects", "ablations.tables", "ablations.results",
     },
     "ablations.budgets": {
-        "ablations.metrics", "ablations.statistics", "ablations.contrasts", "ablations.comparisons",
-        "ablations.effects", "ablations.tables", "ablations.results", "ablations.verdicts",
+        "ablations.metrics", "ablations.statistics", "ablations.contrasts",
+        "ablations.comparisons", "ablations.effects", "ablations.plan", "ablations.tables",
+        "ablations.results", "ablations.verdicts",
     },
     "ablations.figures": {
         "ablations.shapes", "ablations.records", "ablations.comparisons", "ablations.results",
         "ablations.budgets",
+    },
+    "ablations.sheets": {
+        "unet.refusal", "ablations.files", "ablations.cell", "ablations.shapes",
+        "ablations.records", "ablations.figures",
+    },
+    "ablations.conditions": {
+        "unet.spec", "ablations.shapes", "ablations.fairness", "ablations.plan",
+        "ablations.results", "ablations.tables",
     },
     "ablations.metric_tables": {
         "ablations.measures", "ablations.metrics", "ablations.statistics", "ablations.tables",
         "ablations.results",
     },
     "ablations.report": {
-        "unet.refusal", "unet.spec", "ablations.shapes", "ablations.metrics",
+        "unet.refusal", "ablations.shapes", "ablations.metrics", "ablations.plan",
         "ablations.statistics", "ablations.files", "ablations.tables", "ablations.comparisons",
-        "ablations.results", "ablations.budgets", "ablations.figures", "ablations.verdicts",
-        "ablations.metric_tables",
+        "ablations.results", "ablations.budgets", "ablations.conditions", "ablations.figures",
+        "ablations.verdicts", "ablations.metric_tables",
     },
     "ablations.findings": {
         "ablations.shapes", "ablations.statistics", "ablations.effects", "ablations.claims",
@@ -233,7 +273,7 @@ MAP = {
         "ablations.files", "ablations.endurance", "ablations.kills", "ablations.conformance",
         "ablations.exports", "ablations.results", "ablations.performance", "ablations.promises",
         "ablations.calibration", "ablations.report", "ablations.architecture", "ablations.costs",
-        "ablations.findings",
+        "ablations.findings", "ablations.sheets",
     },
     "ablations.bench": {
         "unet.refusal", "ablations.files", "ablations.hardware", "ablations.performance",

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from ablations.cell import Cell
+from ablations.estimate import Work
 from ablations.plan import Plan
 from ablations.plan_file import load_plan, read_plan, shipped_plans
+from ablations.selection import read_only
+from ablations.shapes import Look
 from tests.samples import TINY
 from unet import PAPER, Refusal, algebra
 from unet.spec import spec_with
@@ -49,6 +52,61 @@ def test_axes_reach_into_task_and_training() -> None:
     }
 
 
+DIALS = """
+task.noise = [0, 0.1]
+task.contrast = [0.5, 1.0]
+task.difficulty = [0.0, 0.5]
+task.test_noise = [0.2]
+task.test_contrast = [0.7, 0.8]
+"""
+
+
+def dialled() -> Plan:
+    """The task's dials as axes."""
+    source = TINY.replace("[axes]", f"[axes]{DIALS}").replace("noise = 0.1\n", "")
+    return read_plan(source.replace('"labels"', '"texture"'), name="p", file="p.toml")
+
+
+def test_the_dials_of_a_task_are_axes() -> None:
+    """Each cell has its own look, in training and in the test; all have one size and one name."""
+    plan = dialled()
+    cells = list(plan.cells())
+    assert len(cells) == plan.seeds * plan.variant_count == 2 * 32
+    assert len({cell.key for cell in cells}) == len(cells)
+    assert [plan.place(cell) for cell in cells] == list(range(len(cells)))
+    assert cells[0].task == plan.task
+    assert {cell.task.look("train") for cell in cells} == {
+        Look(noise, contrast, difficulty)
+        for noise in (0.0, 0.1) for contrast in (0.5, 1.0) for difficulty in (0.0, 0.5)
+    }  # fmt: skip
+    assert {cell.task.look("test") for cell in cells} == {
+        Look(0.2, contrast, difficulty) for contrast in (0.7, 0.8) for difficulty in (0.0, 0.5)
+    }
+    assert all(Cell.from_data(cell.as_data()) == cell for cell in cells)
+
+
+def test_the_test_looks_like_the_training_unless_it_is_shifted(tiny: Plan) -> None:
+    """A dial of the test images that is not given is that of all images."""
+    task = tiny.task
+    assert task.look("train") == task.look("test") == Look(0.1)
+    shifted = task.model_copy(update={"test_contrast": 0.5})
+    assert shifted.look("train") == Look(0.1)
+    assert shifted.look("test") == Look(0.1, 0.5)
+
+
+def test_parts_of_a_dial_can_be_chosen() -> None:
+    """--only takes its values as it takes those of any axis."""
+    plan = dialled()
+    only = read_only(["task.noise=0.1", "task.difficulty=0.5"], plan)
+    cells = list(plan.cells(only))
+    assert len(cells) == 2 * 8
+    assert {(cell.task.noise, cell.task.difficulty) for cell in cells} == {(0.1, 0.5)}
+    work = Work.of(plan, only)
+    assert work.cells == len(cells)
+    assert work.training_macs == sum(cell.training_macs for cell in cells)
+    assert work.test_images == sum(cell.training.test_images for cell in cells) // 2
+
+
 def test_axis_values_are_those_of_the_cells() -> None:
     """TOML's 0 is a dropout of 0.0, in the axis as in the cell, or a report would not find it."""
     source = TINY.replace('skip = ["concat", "none"]', "dropout = [0, 0.5]")
@@ -83,6 +141,16 @@ MISTAKES = [
     ("scored = 20", "scored = 21", 17, "scored 21 cannot be centred in the output of skip concat"),
     ("scored = 20", "scored = 19", 17, "give 20 or less by an even number"),
     ("noise = 0.1", "noise = 0.1\nnoize = 2", 19, "unknown key 'task.noize'; legal keys are name"),
+    (
+        "noise = 0.1",
+        "noise = 0.1\ndifficulty = 0.5",
+        19,
+        "the task has no such dial: give 0, or one",
+    ),
+    ("noise = 0.1", "noise = 0.1\ntest_noise = -1", 19, "greater than or equal to 0"),
+    ("[axes]", "[axes]\ntask.noise = [0.1]", 6, "task.noise is an axis, but [task] fixes noise"),
+    ("[axes]", "[axes]\ntask.difficulty = [0, 1]", 6, "task.difficulty = 1: the task has no such"),
+    ("[axes]", "[axes]\ntask.contrast = [1, 11]", 6, "axes.task.contrast = 11: input should be"),
     ("steps = 3", "stepz = 3", 21, "unknown key 'training.stepz'; legal keys are steps, batch"),
     ("batch = 2\n", "", 20, "'training.batch' is missing"),
     ("batch = 2", "batch = '2'", 22, "training.batch = '2': input should be a valid integer"),
@@ -231,7 +299,7 @@ def test_a_key_is_the_hash_of_sorted_json(tiny: Plan) -> None:
     content = {
         "spec": spec,
         "task": cell.task.model_dump(exclude_defaults=True),
-        "training": cell.training.model_dump(),
+        "training": cell.training.model_dump(exclude_defaults=True),
         "seed": 0,
     }
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))

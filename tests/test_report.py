@@ -18,6 +18,7 @@ from ablations.plan_file import load_plan, read_plan
 from ablations.records import Record
 from ablations.report import render, write_report
 from ablations.results import MOST_PICTURED, Results, pictured_rows, scores
+from ablations.shapes import TASKS
 from tests.endurance.sleeper import record_of
 from tests.samples import ROOT, TINY
 from unet import Refusal
@@ -229,6 +230,16 @@ def test_the_figure_puts_skips_side_by_side() -> None:
     assert pictured_rows(no_skip) == ("padding", [((), ())])
 
 
+def test_a_figure_that_is_cut_says_so(tiny_records: list[Record]) -> None:
+    """More variants than a page holds: how many of how many are there."""
+    rates = ", ".join(["0.005", *(f"{rate}.0" for rate in range(1, MOST_PICTURED + 2))])
+    source = TINY.replace("learning_rate = 0.005\n", "").replace(
+        "[spec]", f"training.learning_rate = [{rates}]\n\n[spec]"
+    )
+    results = Results.of(read_plan(source, name="wide", file="f"), tiny_records)
+    assert "It has the first 24 of 28 variants." in page(results)
+
+
 def test_the_figure_survives_missing_runs(tiny: Plan, tiny_records: list[Record]) -> None:
     """A hole where a run is missing; no figure where none has a picture."""
     assert "figures/tiny.png" in render(Results.of(tiny, tiny_records[1:]))
@@ -238,15 +249,13 @@ def test_the_figure_survives_missing_runs(tiny: Plan, tiny_records: list[Record]
         render(Results.of(plan, tiny_records))
 
 
-def test_colours_mix_where_classes_overlap(tiny_records: list[Record]) -> None:
+def test_colours_mix_where_classes_overlap() -> None:
     """Black is no class; two classes give the mean of their colours."""
-    cell = tiny_records[0].cell
-    task = {**cell["task"], "name": "objects"}
-    objects = tiny_records[0].model_copy(update={"cell": {**cell, "task": task}})
-    none, one, two, both = colours(np.array([[0, 1, 2, 3]], dtype=np.uint8), objects)[0]
+    labels = np.array([[0, 1, 2, 3]], dtype=np.uint8)
+    none, one, two, both = colours(labels, TASKS["objects"])[0]
     assert none.tolist() == [0, 0, 0]
     np.testing.assert_allclose(both, (one + two) / 2)
-    single = colours(np.array([[0, 1]], dtype=np.uint8), tiny_records[0])[0]
+    single = colours(labels[:, :2], TASKS["labels"])[0]
     np.testing.assert_allclose(single, [none, one])
 
 
@@ -295,3 +304,23 @@ def test_a_mirrored_border_is_told() -> None:
     assert "the central" not in text
     assert "where padding hardly reaches" not in text
     assert "on the same pixels, all of the image. Scores" in page(mirrored("reflect"))
+
+
+def test_levels_of_a_dial_are_said_to_see_other_images() -> None:
+    """Where an axis varies how images look, and nowhere else."""
+    source = TINY.replace("[axes]", "[axes]\ntask.noise = [0.1, 0.3]").replace("noise = 0.1\n", "")
+    plan = read_plan(source, name="dial", file="f")
+    text = page(Results.of(plan, map(record_of, plan.cells())))
+    assert "But the levels of `task.noise` are not scored on the same images" in text
+    assert "are not scored on the same images" not in page(mirrored("valid"))
+
+
+def test_a_row_of_the_figure_shows_one_image() -> None:
+    """Levels of a dial, which look different, go down, but for a plan of nothing else."""
+    axes = "[axes]\npadding = ['valid', 'zeros']\ntask.noise = [0.1, 0.3]"
+    source = TINY.replace("[axes]", axes).replace("noise = 0.1\n", "")
+    dial = source.replace('skip = ["concat", "none"]\n', "")
+    assert pictured_rows(read_plan(source, name="p", file="f"))[0] == "skip"
+    assert pictured_rows(read_plan(dial, name="p", file="f"))[0] == "padding"
+    alone = dial.replace("padding = ['valid', 'zeros']\n", "")
+    assert pictured_rows(read_plan(alone, name="p", file="f"))[0] == "task.noise"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable
 
@@ -11,15 +12,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablations import shapes
-from ablations.shapes import TASKS, Batch
+from ablations.painters import crowded, labels, objects, texture, thin
+from ablations.painters.randomness import between, grey_noise, random_bits
+from ablations.painters.raster import Run, pixels, rows_about
+from ablations.shapes import TASKS, Batch, Look
 
-Shape = Callable[[torch.Tensor, torch.Tensor], shapes.Run]
+Shape = Callable[[torch.Tensor, torch.Tensor], Run]
 
 
 def sample(task: str = "labels", seed: int = 0, split: str = "train", count: int = 8) -> Batch:
     """The first images of a stream."""
-    return TASKS[task].sample(seed=seed, split=split, index=torch.arange(count), size=88, noise=0.1)
+    index = torch.arange(count)
+    return TASKS[task].sample(seed=seed, split=split, index=index, size=88, look=Look(0.1))
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -35,7 +39,7 @@ def test_a_sample_does_not_depend_on_its_batch(
 
     def draw(places: list[int]) -> Batch:
         return TASKS[task].sample(
-            seed=seed, split=split, index=torch.tensor(places), size=40, noise=0.2
+            seed=seed, split=split, index=torch.tensor(places), size=40, look=Look(0.2, 0.7)
         )
 
     together = draw(index)
@@ -71,7 +75,7 @@ def test_shapes_and_types(task: str) -> None:
 
 def test_the_noise_is_nearly_normal() -> None:
     """Mean 0, variance 1, no skew, and the small deficit of kurtosis that four bytes have."""
-    noise = shapes._grey_noise(0, 0, torch.arange(50), 60).flatten().double()
+    noise = grey_noise(0, 0, torch.arange(50), 60).flatten().double()
     assert abs(noise.mean()) < 0.01
     assert abs(noise.std() - 1) < 0.01
     assert abs((noise**3).mean()) < 0.03
@@ -80,22 +84,22 @@ def test_the_noise_is_nearly_normal() -> None:
 
 def test_random_bits_are_uniform_and_independent() -> None:
     """Each bit is set half of the time, and neighbours in any direction share half their bits."""
-    bits = shapes._random_bits(1, 0, torch.arange(256), 256)
+    bits = random_bits(1, 0, torch.arange(256), 256)
     as_bits = (bits[..., None] >> torch.arange(32)) & 1
     assert (as_bits.double().mean(dim=(0, 1)) - 0.5).abs().max() < 0.01
     for axis in (0, 1):
         agree = (as_bits.diff(dim=axis) == 0).double().mean(dim=(0, 1))
         assert (agree - 0.5).abs().max() < 0.01
-    other = shapes._random_bits(2, 0, torch.arange(256), 256)
+    other = random_bits(2, 0, torch.arange(256), 256)
     assert not (bits == other).any()
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(-1000, 1000), st.integers(0, 1000))
 def test_between_stays_within(bits: int, least: int, extent: int) -> None:
     """Both ends included, for the smallest and the largest random number."""
-    drawn = shapes._between(torch.tensor(bits), least, least + extent).item()
+    drawn = between(torch.tensor(bits), least, least + extent).item()
     assert least <= drawn <= least + extent
-    assert shapes._between(torch.tensor(2**32 - 1), least, least + extent) == least + extent
+    assert between(torch.tensor(2**32 - 1), least, least + extent) == least + extent
 
 
 def tutorial_masks(kind: str, row: int, column: int, size: int, side: int) -> np.ndarray:
@@ -116,12 +120,12 @@ def tutorial_masks(kind: str, row: int, column: int, size: int, side: int) -> np
     return mask
 
 
-@pytest.mark.parametrize("kind", shapes._OBJECTS)
+@pytest.mark.parametrize("kind", objects.KINDS)
 def test_objects_are_the_tutorials_to_the_pixel(kind: str) -> None:
     """Every size that the tutorial draws at 192 x 192, and its floating-point ring."""
-    place = list(shapes._OBJECTS).index(kind)
+    place = list(objects.KINDS).index(kind)
     side, row, column, sizes = 64, 31, 33, torch.arange(1, 28)
-    masks = shapes._object_masks(
+    masks = objects._object_masks(
         torch.arange(-32, 33),
         torch.full((len(sizes), 6), row),
         torch.full((len(sizes), 6), column),
@@ -148,14 +152,14 @@ def labelled_masks(kind: str, row: int, column: int, reach: int, side: int) -> n
     return mask
 
 
-@pytest.mark.parametrize("shape", shapes._LABELLED)
+@pytest.mark.parametrize("shape", labels.KINDS)
 @pytest.mark.parametrize(("row", "column"), [(15, 16), (2, 28)])
 def test_labelled_shapes_are_what_they_should_be(shape: Shape, row: int, column: int) -> None:
     """Of any extent, inside the image and over its edge."""
     side, reaches = 32, torch.arange(1, 12)
     run = shape(torch.arange(-12, 13), reaches[:, None])
     centres = (torch.full((len(reaches),), place) for place in (row, column))
-    masks = shapes._pixels(run, *centres, side)
+    masks = pixels(run, *centres, side)
     for reach, mask in zip(reaches.tolist(), masks.bool().numpy(), strict=True):
         expected = labelled_masks(shape.__name__, row, column, reach, side)
         np.testing.assert_array_equal(mask, expected)
@@ -168,13 +172,16 @@ def test_no_object_reaches_farther_than_the_rows_that_are_painted(
     """Painted into twice as many rows, every image stays the same; at any size, odd ones too."""
 
     def draw() -> list[Batch]:
-        index = torch.arange(300)
+        index = torch.arange(40)
         return [
             task.sample(seed=0, split="test", index=index, size=size) for task in TASKS.values()
         ]
 
-    before, about = draw(), shapes._rows_about
-    monkeypatch.setattr(shapes, "_rows_about", lambda reach, device: about(2 * reach, device))
+    before = draw()
+    for painter in (crowded, labels, objects, texture, thin):
+        monkeypatch.setattr(
+            painter, "rows_about", lambda reach, device: rows_about(2 * reach, device)
+        )
     for batch, more in zip(before, draw(), strict=True):
         assert torch.equal(batch.image, more.image)
         assert torch.equal(batch.target, more.target)
@@ -200,3 +207,56 @@ def test_later_shapes_cover_earlier_ones() -> None:
     ):
         seen = grey[batch.target == label]
         assert least <= seen.min() <= seen.max() <= most
+
+
+@pytest.mark.parametrize(
+    ("task", "digest"),
+    [
+        ("labels", "3a1c0d21be8427d29f37dfd120273ccc2774d2f9760743923dcf05e7b3188883"),
+        ("objects", "fe9cd86bfc032335eb056f18f86caffeb232335affa694d34d4ab36560951c58"),
+    ],
+)
+def test_stored_runs_can_be_drawn_again(task: str, digest: str) -> None:
+    """Golden: records were made of these images, which must never change by a bit."""
+    found = hashlib.sha256()
+    for size in (40, 88, 61):
+        for split in ("train", "test"):
+            batch = TASKS[task].sample(
+                seed=3, split=split, index=torch.arange(20), size=size, look=Look(0.1)
+            )
+            found.update(batch.image.contiguous().numpy().tobytes())
+            found.update(batch.target.numpy().tobytes())
+    assert found.hexdigest() == digest
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_contrast_scales_greys_about_the_grounds(task: str) -> None:
+    """At 0 the image is one grey, and half of the contrast is half of every difference from it."""
+
+    def image(contrast: float) -> torch.Tensor:
+        look = Look(contrast=contrast)
+        return (
+            TASKS[task]
+            .sample(seed=1, split="test", index=torch.arange(6), size=40, look=look)
+            .image
+        )
+
+    flat, half, full = image(0), image(0.5), image(1)
+    assert (flat == flat[..., :1, :1]).all()
+    assert full.std() > 0.05
+    torch.testing.assert_close(half - flat, (full - flat) / 2)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_dials_move_no_object(task: str) -> None:
+    """Targets are those of the seed, however the images look."""
+    looks = [Look(), Look(0.3), Look(contrast=0.5)] + [Look(difficulty=0.5)] * bool(
+        TASKS[task].dial
+    )
+    first, *others = (
+        TASKS[task].sample(seed=1, split="test", index=torch.arange(6), size=40, look=look)
+        for look in looks
+    )
+    for other in others:
+        assert torch.equal(first.target, other.target)
+        assert not torch.equal(first.image, other.image)

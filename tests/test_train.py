@@ -24,7 +24,7 @@ from ablations.learner import (
 from ablations.plan import Plan
 from ablations.plan_file import read_plan
 from ablations.records import Record
-from ablations.shapes import TASKS
+from ablations.shapes import TASKS, Look
 from ablations.train import Trainer
 from tests.conftest import train
 from tests.samples import TINY
@@ -71,7 +71,7 @@ def test_only_seed_0_keeps_a_picture(tiny_records: list[Record]) -> None:
     assert example is not None
     cell = tiny_records[0].parsed_cell()
     truth = TASKS["labels"].sample(
-        seed=0, split="test", index=torch.arange(1), size=36, noise=cell.task.noise
+        seed=0, split="test", index=torch.arange(1), size=36, look=Look(cell.task.noise)
     )
     assert example.image.pixels().shape == (36, 36)
     np.testing.assert_array_equal(example.mask.pixels(), truth.target[0, 8:28, 8:28])

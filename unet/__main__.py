@@ -186,7 +186,10 @@ def show_report(report: dict[str, Any]) -> None:
 
 
 def describe(feature_map: algebra.FeatureMap) -> dict[str, object]:
-    """One feature map as a row of plain data; steps and offsets are exact binary fractions."""
+    """One feature map as a row of plain data.
+
+    Steps and offsets are exact binary fractions, but for those of aligned corners.
+    """
     layer, vertical, horizontal = feature_map.layer, feature_map.vertical, feature_map.horizontal
     return {
         "name": layer.name,

@@ -115,7 +115,7 @@ def size_table(spec: UNetSpec, largest: int) -> npt.NDArray[np.int64]:
 def _smallest_bottleneck(spec: UNetSpec) -> int:
     """The smallest side that the bottleneck may return, so that no convolution runs dry."""
     padding = PADDINGS[spec.padding]
-    bottleneck = padding.smallest - 2 * padding.loss
+    bottleneck = max(padding.smallest - 2 * padding.loss, NORMS[spec.norm].smallest)
     while not _expansive_path_holds(spec, bottleneck):
         bottleneck += 1
     return bottleneck
@@ -152,9 +152,11 @@ class Grid:
         """After pooling pairs: each sample lies halfway between the two it came from."""
         return Grid(self.size // 2, self.step * 2, self.offset + self.step / 2)
 
-    def upsampled(self, size: int) -> Grid:
-        """After upsampling to `size` = 2 * self.size on the half-pixel grid."""
-        return Grid(size, self.step / 2, self.offset - self.step / 4)
+    def upsampled(self, size: int, ratio: Fraction) -> Grid:
+        """After upsampling to `size` samples about the same centre, `ratio` steps apart."""
+        step = self.step * ratio
+        beyond = (size - 1) * step - (self.size - 1) * self.step
+        return Grid(size, step, self.offset - beyond / 2)
 
     def cropped(self, size: int) -> Grid:
         """After a centre crop to `size`."""
@@ -281,10 +283,13 @@ def sides(spec: UNetSpec, size: int) -> Iterator[int]:
 def grids(spec: UNetSpec, size: int) -> Iterator[Grid]:
     """The grid of every layer of `layers(spec)` along one axis, for an input of side `size`.
 
+    A join lies where its skip does, which has never left the pixels of the input: upsampling
+    that aligns corners brings a map there that lies beside it.
+
     Raises `Refusal` for an illegal size.
     """
     size_law(spec).output(size)
-    loss = PADDINGS[spec.padding].loss
+    loss, upsampling = PADDINGS[spec.padding].loss, UPSAMPLINGS[spec.upsampling]
     grid = Grid(size, Fraction(1), Fraction(0))
     skips: dict[int, Grid] = {}
     for layer in layers(spec):
@@ -294,10 +299,9 @@ def grids(spec: UNetSpec, size: int) -> Iterator[Grid]:
         elif layer.operation == "convolution":
             grid = grid.convolved(loss)
         elif layer.operation == "upsampling":
-            grid = grid.upsampled(UPSAMPLINGS[spec.upsampling].size(grid.size))
+            grid = grid.upsampled(upsampling.size(grid.size), upsampling.step(grid.size))
         elif layer.operation == "crop":
-            yield skips[layer.level].cropped(grid.size)
-            continue
+            grid = skips[layer.level].cropped(grid.size)
         yield grid
 
 

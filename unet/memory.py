@@ -116,6 +116,7 @@ def _peak(spec: UNetSpec, steps: list[_Step]) -> int:
     its ReLU has returned another. Poolings, upsamplings and joins hold less than the block
     beside them, so that only the 3x3 convolutions and the logits need a look.
     """
+    norm = NORMS[spec.norm]
     image = steps[0].values
     most = entered = 0
     waiting: list[int] = []
@@ -129,7 +130,8 @@ def _peak(spec: UNetSpec, steps: list[_Step]) -> int:
                 held = entered + source.values
             else:
                 held = entered = source.values * (source is not steps[0])
-            beside = max(step.values, source.values_with_border(spec))
+            normed = step.values + norm.beside(step.layer.channels)
+            beside = max(normed, source.values_with_border(spec))
             most = max(most, sum(waiting) + held + beside + step.values)
     logits = steps[-2].values + steps[-1].values
     return FLOAT * (image + max(most, logits))

@@ -2,6 +2,9 @@
 
 All windows of a U-Net are products of a row window and a column window, so one axis at a time
 tells everything: what an output pixel sees is the product of its rows and its columns.
+
+All is about convolutions, pooling and upsampling. The statistics of a norm over the map, as
+`group` and `instance` have them, bring a trace of the whole image to every pixel besides.
 """
 
 from __future__ import annotations

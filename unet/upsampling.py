@@ -1,13 +1,14 @@
 """How the expansive path doubles its resolution: the table `UPSAMPLINGS`.
 
-Every entry takes (N, in_channels, H, W) to (N, out_channels, 2H, 2W) and lies on the same
-half-pixel grid: fine pixels 2i and 2i+1 tile the coarse pixel i.
+Every entry takes (N, in_channels, H, W) to (N, out_channels, 2H, 2W). All but those that align
+corners lie on the same half-pixel grid: fine pixels 2i and 2i+1 tile the coarse pixel i.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Final, final
 
 from typing_extensions import override
@@ -29,6 +30,13 @@ class Upsampling(ABC):
     def size(self, size: int) -> int:
         """The side that comes out for an input of side `size`."""
         return 2 * size
+
+    def step(self, size: int) -> Fraction:  # noqa: ARG002  # aligned corners ask for it
+        """Coarse steps from one fine sample to the next, for an input of side `size`.
+
+        Both maps have the same centre.
+        """
+        return Fraction(1, 2)
 
     @abstractmethod
     def parameters(self, in_channels: int, out_channels: int) -> int:
@@ -79,12 +87,20 @@ class Resized(Upsampling):
     """A 1x1 convolution, then interpolation.
 
     The two commute (interpolation weights sum to one, so even the bias passes through), and
-    this order costs a quarter of the other.
+    this order costs a quarter of the other. With `align_corners` the outermost samples of both
+    maps lie on each other, so that the fine grid is too narrow by half a pixel at each end and
+    its step depends on the size. The fine sample k, at k (n - 1) / (2n - 1), still reads the same
+    coarse samples: it lies less than half a coarse step from where it should.
     """
 
     summary: str
     mode: str
     spread: int = 0
+    align_corners: bool = False
+
+    @override
+    def step(self, size: int) -> Fraction:
+        return Fraction(size - 1, 2 * size - 1) if self.align_corners else Fraction(1, 2)
 
     @override
     def parameters(self, in_channels: int, out_channels: int) -> int:
@@ -104,7 +120,8 @@ class Resized(Upsampling):
 
         return nn.Sequential(
             nn.Conv2d(in_channels, out_channels, kernel_size=1),
-            nn.Upsample(scale_factor=2, mode=self.mode),
+            # torch wants None where there is nothing to align.
+            nn.Upsample(scale_factor=2, mode=self.mode, align_corners=self.align_corners or None),
         )
 
 
@@ -144,6 +161,12 @@ class PixelShuffle(Upsampling):
 UPSAMPLINGS: Final[dict[str, Upsampling]] = {
     "transposed": Transposed("a 2x2 transposed convolution of stride 2, as in the paper"),
     "bilinear": Resized("a 1x1 convolution, then bilinear interpolation", "bilinear", 1),
+    "bilinear_corners": Resized(
+        "a 1x1 convolution, then bilinear interpolation that aligns the corners",
+        "bilinear",
+        spread=1,
+        align_corners=True,
+    ),
     "nearest": Resized("a 1x1 convolution, then each pixel repeated 2x2", "nearest"),
     "pixel_shuffle": PixelShuffle("a 1x1 convolution to 4x the channels, shuffled into 2x2 pixels"),
 }

@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from ablations.engines import keep_freed_memory
-from ablations.shapes import TASKS, _between, _random_bits, _whole
+from ablations.painters.randomness import between, random_bits, whole
+from ablations.shapes import TASKS
 from tests.benchmarks.timing import in_turns, tell
 
 SIDE: Final = 192
@@ -74,10 +75,10 @@ ZOOMS: Final = (80, 50, 100, 70, 100, 120)
 
 def places(count: int, side: int) -> Numbers:
     """(count, 6, 3): row, column and size of each object, as our generator draws them."""
-    bits = _random_bits(0, 0, torch.arange(count), TASKS["objects"].draws)
-    drawn = _whole(bits).view(count, 6, 3)
-    middle = side * _between(drawn[..., :2], 1000, 8999) // 10000
-    size = side * _between(drawn[..., 2], 600, 1199) * torch.tensor(ZOOMS) // 1_000_000
+    bits = random_bits(0, 0, torch.arange(count), TASKS["objects"].draws)
+    drawn = whole(bits).view(count, 6, 3)
+    middle = side * between(drawn[..., :2], 1000, 8999) // 10000
+    size = side * between(drawn[..., 2], 600, 1199) * torch.tensor(ZOOMS) // 1_000_000
     return torch.cat([middle, size[..., None]], dim=-1).numpy()
 
 

@@ -14,7 +14,7 @@ from ablations.hardware import find_hardware, groups
 from ablations.learner import Stack
 from ablations.plan_file import load_plan
 from ablations.results import scores
-from ablations.shapes import TASKS
+from ablations.shapes import TASKS, Look
 from ablations.train import Trainer
 from tests.benchmarks.timing import tell
 from unet import UNet, UNetSpec
@@ -41,7 +41,11 @@ def images() -> None:
     for name, task in TASKS.items():
         ours, theirs = (
             task.sample(
-                seed=3, split="test", index=torch.arange(64, device=device), size=192, noise=0.1
+                seed=3,
+                split="test",
+                index=torch.arange(64, device=device),
+                size=192,
+                look=Look(0.1),
             )
             for device in ("cuda", "cpu")
         )

@@ -25,8 +25,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from ablations.cell import Cell
 from ablations.learner import pair_weights, segmentation_loss
+from ablations.painters.randomness import grey_noise, random_bits, whole
 from ablations.plan_file import load_plan
-from ablations.shapes import SPLITS, TASKS, _grey_noise, _random_bits, _whole
+from ablations.shapes import SPLITS, TASKS
 from unet import UNet
 
 Pixels = NDArray[np.bool_]
@@ -83,10 +84,10 @@ class Shapes(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         """Image (1, S, S) and label of the scored window."""
         task, index = self.cell.task, torch.tensor([place])
         stream = SPLITS[self.split]
-        bits = _random_bits(self.cell.seed, stream, index, TASKS["labels"].draws)
-        image, label = paint(_whole(bits)[0].tolist(), task.size)
+        bits = random_bits(self.cell.seed, stream, index, TASKS["labels"].draws)
+        image, label = paint(whole(bits)[0].tolist(), task.size)
         grey = torch.from_numpy(image).float() * (1 / 255)
-        grey = grey + task.noise * _grey_noise(self.cell.seed, stream, index, task.size)[0, 0]
+        grey = grey + task.noise * grey_noise(self.cell.seed, stream, index, task.size)[0, 0]
         edge = (task.size - task.scored) // 2
         window = label[edge : edge + task.scored, edge : edge + task.scored]
         return grey[None], torch.from_numpy(window)

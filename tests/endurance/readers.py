@@ -35,6 +35,7 @@ from ablations.records import Example, Picture, Record
 from ablations.report import conditions
 from ablations.results import Results
 from ablations.selection import Selection, Shard, read_only
+from ablations.sheets import read_sheets, sheet_files
 from ablations.store import Store
 from ablations.sweep import STORE
 from ablations.tables import as_csv
@@ -243,6 +244,12 @@ def an_endurance() -> bytes:
     )
 
 
+def read_samples(folder: Path, data: bytes) -> None:
+    """The record of what each task looks like, and its page."""
+    (folder / "tasks.json").write_bytes(data)
+    sheet_files(read_sheets(folder / "tasks.json"))
+
+
 def _short(name: str, rows: int) -> bytes:
     """A committed list with few of its rows: long ones hide what is changed in them."""
     return json.dumps(json.loads((RECORDS / f"{name}.json").read_bytes())[:rows]).encode()
@@ -271,5 +278,6 @@ def readers(folder: Path) -> dict[str, Reader]:
         "endurance": Reader(read_what_was_endured, (an_endurance(),)),
         "scale": Reader(read_sizes, (_short("scale", 2),)),
         "calibration": Reader(read_error_rates, ((RECORDS / "calibration.json").read_bytes(),)),
+        "tasks": Reader(read_samples, (_short("tasks", 1),)),
         "performance": Reader(read_speed, ((RECORDS / "performance.json").read_bytes(),)),
     }

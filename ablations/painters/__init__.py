@@ -1,0 +1,1 @@
+"""What the tasks show, one file a task: random integers in, images and targets out."""
