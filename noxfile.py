@@ -95,9 +95,9 @@ def other_tools(session: nox.Session) -> None:
 
 @nox.session
 def oracles(session: nox.Session) -> None:
-    """Hold the statistics against those of statsmodels."""
+    """Hold the statistics against those of statsmodels, and measures against MONAI's."""
     install(session, ".[tests]")
-    session.install("--constraint", "constraints.txt", "statsmodels")
+    session.install("--constraint", "constraints.txt", "statsmodels", "monai")
     session.run("python", "-m", "pytest", "tests/test_oracles.py", *session.posargs)
 
 

@@ -11,8 +11,9 @@ from typing import Final, Self, final
 import numpy as np
 import numpy.typing as npt
 
-from ablations.cell import Cell
+from ablations.cell import Cell, Training
 from ablations.engines import Crashed
+from ablations.measures import PROBED, PROBES
 from ablations.plan import Only, Plan
 from ablations.processes import Workers
 from ablations.records import Record
@@ -36,15 +37,15 @@ class Work:
     """What is to be computed, exactly.
 
     `macs` holds the multiply-adds of one forward pass of one image for each of `variants`. Each is
-    trained for its `steps` of `batch` images and tested on `test_images`, over all looks of the
-    task and trainings that it stands for and all seeds together.
+    trained for its `steps` of `batch` images and tested for as long as a trial of `test_images`
+    takes, over all looks of the task and trainings that it stands for and all seeds together.
     """
 
     variants: list[Values]
     macs: npt.NDArray[np.int64]
     steps: npt.NDArray[np.int64]
     batch: int
-    test_images: int
+    test_images: float
     cells: int
     seeds: int
 
@@ -67,7 +68,7 @@ class Work:
             macs=np.array([cell.forward_macs for cell in cells], np.int64),
             steps=plan.seeds * looks * np.array(steps, np.int64),
             batch=trainings[0].batch,
-            test_images=plan.seeds * looks * sum(each.scored_images for each in trainings),
+            test_images=plan.seeds * looks * sum(_as_in_a_trial(each) for each in trainings),
             cells=plan.seeds * len(variants) * looks * len(trainings),
             seeds=plan.seeds,
         )
@@ -131,8 +132,14 @@ def _trials(cell: Cell) -> tuple[Cell, Cell]:
     """A run of one step, and one of so many that what they differ by can be measured."""
     macs = cell.forward_macs
     steps = min(MOST_STEPS, TRIAL_MACS // (3 * macs * cell.training.batch))
-    tests = min(MOST_STEPS, TRIAL_MACS // macs)
+    tests = min(PROBED - 2, TRIAL_MACS // macs)
     return _shortened(cell, 1, 1), _shortened(cell, 2 + steps, 2 + tests)
+
+
+def _as_in_a_trial(training: Training) -> float:
+    """How many test images of a trial, all of which are probed, take as long as those of a run."""
+    probed = min(training.test_images, PROBED)
+    return probed + (training.scored_images - probed) / (1 + PROBES)
 
 
 def _shortened(cell: Cell, steps: int, test_images: int) -> Cell:

@@ -24,6 +24,10 @@ PROBED: Final = 32
 """The first test images, on which a net is also run before its training and on shifted tiles."""
 
 
+PROBES: Final = 5
+"""How often a net is run on each of them besides: before training, after it, and on three tiles."""
+
+
 class Checkerboard(BaseModel):
     """Power of the logits at the period-2 frequencies of rows, of columns and of both.
 

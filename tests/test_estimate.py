@@ -9,6 +9,7 @@ import pytest
 from ablations.cell import Cell
 from ablations.estimate import Work, estimate
 from ablations.hardware import Hardware
+from ablations.measures import PROBED, PROBES
 from ablations.plan import Plan
 from ablations.plan_file import load_plan, read_plan
 from ablations.processes import Workers
@@ -23,9 +24,10 @@ SPEED = 1e9
 
 
 def seconds_of(cell: Cell) -> tuple[float, float]:
-    """Of training and of testing, at that speed."""
+    """Of training and of testing, at that speed: the first test images are run several times."""
     forward = cell.training_macs / (3 * cell.training.steps * cell.training.batch)
-    return cell.training_macs / SPEED, forward * cell.training.test_images / SPEED
+    images = cell.training.test_images + PROBES * min(cell.training.test_images, PROBED)
+    return cell.training_macs / SPEED, forward * images / SPEED
 
 
 class Timed:
@@ -52,6 +54,7 @@ def varied() -> Plan:
         "[axes]", "[axes]\ntraining.steps = [300, 500]\nbase_channels = [4, 8, 16]"
     )
     source = source.replace("steps = 3\n", "").replace("base_channels = 4\n", "")
+    source = source.replace("test_images = 5", "test_images = 2000")
     return read_plan(source, name="varied", file="varied.toml")
 
 

@@ -39,6 +39,7 @@ def test_a_row_leads_to_its_record(swept: Path, tiny_records: list[Record]) -> N
         text = "\n".join(told(record, results))
         assert f"the row skip {row['skip']}" in text
         assert "tiny_effects.csv: skip: none - concat" in text
+        assert "  calibration error: 0." in text
         assert ("figures/tiny.png" in text) == (row["seed"] == "0")
 
 

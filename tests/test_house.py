@@ -196,8 +196,8 @@ MAP = {
         "ablations.engines", "ablations.admission", "ablations.actor",
     },
     "ablations.estimate": {
-        "unet.refusal", "ablations.cell", "ablations.plan", "ablations.records",
-        "ablations.engines", "ablations.processes",
+        "unet.refusal", "ablations.cell", "ablations.measures", "ablations.plan",
+        "ablations.records", "ablations.engines", "ablations.processes",
     },
     "ablations.selection": {"unet.refusal", "ablations.cell", "ablations.plan"},
     "ablations.sweep": {

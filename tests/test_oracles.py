@@ -1,4 +1,4 @@
-"""Our statistics against those of statsmodels, which only `nox -s oracles` installs."""
+"""Our statistics and measures against other people's, which only `nox -s oracles` installs."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ablations.measures import TOLERANCE
+from ablations.metrics import surface_dice
 from ablations.power import power, seeds_needed
+from ablations.scoring import boundary_counts
 from ablations.statistics import ALPHA, equivalence_p, holm
 from tests.calibration.traps import block_p
 
@@ -57,3 +61,19 @@ def test_the_mixed_model_is_theirs(seed: int) -> None:
     exog = sm.add_constant(places[1].astype(float))
     fitted = sm.MixedLM(scores.ravel(), exog, groups=places[0]).fit(reml=True)
     assert block_p(scores, random_intercepts=True)[0] == pytest.approx(fitted.pvalues[1], abs=1e-3)
+
+
+# MONAI calls itself in ways that it has deprecated.
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@given(st.integers(0, 10**6), st.integers(6, 24), st.floats(0.05, 0.95))
+def test_surface_dice_is_monais(seed: int, side: int, share: float) -> None:
+    """By pixels, at our tolerance; of masks that do not touch the edge, which is none to us."""
+    metrics = pytest.importorskip("monai.metrics", reason="nox -s oracles")
+    masks = np.random.default_rng(seed).random((2, side, side)) < share
+    masks = np.pad(masks, ((0, 0), (2, 2), (2, 2)))
+    if not masks.any(axis=(1, 2)).all():
+        return
+    predicted, true = torch.from_numpy(masks)[:, None, None]
+    theirs = metrics.SurfaceDiceMetric([TOLERANCE], include_background=True)(predicted, true)
+    ours = surface_dice(boundary_counts(predicted, true).numpy())
+    assert ours[0] == pytest.approx(theirs.item())

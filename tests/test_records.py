@@ -23,6 +23,16 @@ def pictures(image: int, mask: int) -> dict[str, Any]:
     return {"image": one, "mask": other, "prediction": other}
 
 
+BOARD = {"rows": 1.0, "columns": 1.0, "both": 1.0, "total": 9.0}
+TOO_MANY = {name: {"pixels": 8, "changed": 9} for name in ("one", "lattice", "seam")}
+
+
+def measured(**values: object) -> dict[str, object]:
+    """Sound measures of five classes, but for `values`."""
+    sound = {"boundary": [[1, 1, 1, 1]] * 5, "confidence": [], "start": BOARD, "end": BOARD}
+    return {**sound, "shifts": None, **values}
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -38,6 +48,15 @@ def pictures(image: int, mask: int) -> dict[str, Any]:
         ({"cell": {"spec": []}}, "cell is malformed"),
         ({"example": pictures(35, 20)}, "a picture of (35, 35) where the task has 36"),
         ({"example": pictures(36, 36)}, "a picture of (36, 36) where the task has 20"),
+        ({"measures": measured(boundary=[[1, 1, 1, 1]])}, "boundaries of 1 classes where the"),
+        ({"measures": measured(boundary=[[1, 2, 1, 1]] * 5)}, "more of a boundary lies near"),
+        ({"measures": measured(boundary=[[1, 1, 1]] * 5)}, "measures.boundary.0.3: Field required"),
+        ({"measures": measured(confidence=[[1, 0, 2]])}, "of 1 decisions 2 were right"),
+        ({"measures": measured(confidence=[[1, 2**21, 1]])}, "1 were right, in 2097152 units"),
+        ({"measures": measured(end={**BOARD, "total": 1.0})}, "power at period 2 is 3 of all"),
+        ({"measures": measured(end={**BOARD, "rows": -1.0})}, "measures.end.rows: Input should"),
+        ({"measures": measured(shifts=TOO_MANY)}, "9 of 8 compared pixels changed"),
+        ({"outcome": "diverged", "counts": None}, "'diverged' does not go with its measures"),
         ({"key": "../../etc/passwd"}, "key: String should match pattern"),
         ({"key": f"{'0' * 32}\n"}, "key: String should match pattern"),
         ({"\x1b[2J": 1}, r"\x1b[2J: Extra inputs are not permitted"),

@@ -151,6 +151,44 @@ def test_every_number_of_the_tables_is_that_of_the_records(
     assert scores(tiny_records[0])["IoU"] == pytest.approx(np.mean(by_hand))
 
 
+def test_further_measures_have_their_tables(tiny: Plan, tiny_records: list[Record]) -> None:
+    """Each with its definition and direction; what no run has is not there."""
+    files = render(Results.of(tiny, tiny_records))
+    text = files["tiny.md"].decode()
+    errors, further = (
+        text.split(f"## {title}")[1].split("\n## ")[0]
+        for title in ("Where the errors are", "Further measures")
+    )
+    assert "| error at 0-1 px |" in errors
+    assert "error from 16 px" not in text
+    assert "| seam |" in further
+    assert "seam is the same for tiles 2^depth pixels apart" in further
+    assert "(higher is better)" in further
+    old = [record.model_copy(update={"measures": None}) for record in tiny_records]
+    assert "Further measures" not in page(Results.of(tiny, old))
+    columns = files["tiny_cells.csv"].decode().splitlines()[0].split(",")
+    assert {"seam", "seam low", "seam high", "memory"} <= set(columns)
+
+
+def test_some_runs_without_a_measure_are_told(tiny: Plan, tiny_records: list[Record]) -> None:
+    """A seed of which one variant was not measured has no mean over the variants."""
+    one = tiny_records[0].model_copy(update={"measures": None})
+    text = page(Results.of(tiny, [one, *tiny_records[1:]]))
+    row = next(line for line in text.split("## Further")[1].splitlines() if "`concat`" in line)
+    assert row.count("(n 1)") == len(row.split("|")) - 5
+
+
+def test_a_page_is_about_its_headline(tiny: Plan, tiny_records: list[Record]) -> None:
+    """Which its first lines define; overlap stays beside it."""
+    plan = dataclasses.replace(tiny, headline="calibration error")
+    text = page(Results.of(plan, tiny_records))
+    shows = text.split("## What this shows")[1]
+    assert shows.lstrip().startswith("Calibration error (ECE) is by how much")
+    assert "Lower is better." in shows.split("\n- ")[0]
+    assert "| calibration error | IoU | Dice | calibration error above the factor's" in text
+    assert "Differences in calibration error, paired by seed" in text
+
+
 def test_a_plan_of_one_variant_has_nothing_to_compare(tiny_records: list[Record]) -> None:
     """An axis of one value is no factor."""
     plan = read_plan(TINY.replace('"concat", "none"', '"concat"'), name="one", file="f")

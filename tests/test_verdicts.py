@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from ablations.cell import Cell
@@ -117,6 +119,33 @@ def test_a_dependence_is_found_and_told() -> None:
     assert rows.loc["skip: none - concat at norm: none", "IoU"] == pytest.approx(-0.1)
     assert "6 families of comparisons" not in chance(found)
     assert f"{len({c.family for c, _ in found.effects})} families" in chance(found)
+
+
+def about(found: Results, metric: str) -> Results:
+    """The same runs under a plan that is about another metric."""
+    return replace(found, plan=replace(found.plan, headline=metric))
+
+
+def test_where_lower_is_better_the_better_lies_below() -> None:
+    """Runs of `none` err more at the border; the sentence begins with what is better."""
+    found = about(seen(by_skip(concat=800, none=600), 8), "error at 0-1 px")
+    column = [0.1 if skip == "concat" else 0.3 for skip in found.runs["skip"]]
+    runs = found.runs.assign(**{"error at 0-1 px": np.array(column) + found.runs["seed"] / 1e3})
+    found = replace(found, runs=runs)
+    (sentence,) = findings(found)
+    assert "`concat` scores 0.2000 below `none` (95 % interval 0.2000 to 0.2000" in sentence
+    rows = effect_rows(found).set_index("contrast")
+    assert rows.loc["skip: none - concat", "error at 0-1 px"] == pytest.approx(0.2)
+    assert "+0.2000" in main_effects_table(found)
+    for name in ("IoU", "error at 0-1 px"):
+        (effect,) = (e for c, e in found.effects_on(name) if c.kind == "main effect")
+        assert effect.verdict == {"IoU": "lower"}.get(name, "higher")
+
+
+def test_what_was_not_measured_is_not_judged() -> None:
+    """Older records have no such counts, and the page says so."""
+    (sentence,) = findings(about(seen(by_skip(concat=800, none=600), 8), "seam"))
+    assert sentence == "Nothing: no run has a seam; older versions did not measure it."
 
 
 @pytest.mark.parametrize(("comparisons", "seeds"), [(1, 6), (3, 7), (6, 8), (45, 11)])

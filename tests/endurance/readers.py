@@ -26,6 +26,7 @@ from ablations.endurance import (
 )
 from ablations.exports import export, read_export
 from ablations.kills import kill_files, read_kills, read_others
+from ablations.measures import CONFIDENCE_UNIT, Changed, Checkerboard, Measures, Shifts
 from ablations.performance import performance_files, read_measurements
 from ablations.plan import Plan
 from ablations.plan_file import load_plan, read_plan, shipped_plans
@@ -64,20 +65,29 @@ class BytesChangedError(AssertionError):
     """Somebody's store is not what it was."""
 
 
+MEASURES: Final = Measures(
+    boundary=((9, 7, 8, 6),) * 5,
+    confidence=((5, 4 * CONFIDENCE_UNIT, 4),) * 3,
+    start=Checkerboard(rows=1.0, columns=2.0, both=3.0, total=9.0),
+    end=None,
+    shifts=Shifts(**{name: Changed(pixels=9, changed=1) for name in Shifts.model_fields}),
+)
+
+
 def plan() -> Plan:
     """A plan of four cells."""
     return read_plan(TINY, name="tiny", file="tiny.toml")
 
 
 def records() -> Iterator[Record]:
-    """A record for each of its cells, one with pictures, one diverged."""
+    """A record for each of its cells, one with pictures and measures, one diverged."""
     for place, cell in enumerate(plan().cells()):
         record = record_of(cell)
         if place == 0:
             task = cell.task
             image, mask = (Picture.of(np.zeros((n, n), np.uint8)) for n in (task.size, task.scored))
             shown = Example(image=image, mask=mask, prediction=mask)
-            record = record.model_copy(update={"example": shown})
+            record = record.model_copy(update={"example": shown, "measures": MEASURES})
         if place == 1:
             record = record.model_copy(update={"outcome": "diverged", "counts": None})
         yield record
