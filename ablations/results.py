@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Final, Self, final
@@ -55,13 +54,11 @@ class Results:
 
     - `runs`: one row a record, in the plan's order: axis values as text, seed, outcome, scores,
       the IoU of the class that came out worst, and costs.
-    - `environments`: what the records were made with, each with the number of its records.
     - `pictured`: the records whose example the figure shows.
     """
 
     plan: Plan
     runs: pd.DataFrame
-    environments: list[tuple[str, int]]
     pictured: tuple[Record, ...]
 
     @classmethod
@@ -71,7 +68,7 @@ class Results:
         They are read one by one, and of each a row of numbers is kept: a million records need
         no more memory than their table.
         """
-        made_with: Counter[str] = Counter()
+        environments: dict[str, int] = {}
         pictured: list[Record] = []
         wanted = set(pictured_variants(plan))
 
@@ -81,14 +78,21 @@ class Results:
                 place = plan.place(cell)
                 if place is None:
                     continue
-                made_with[_described(record.environment)] += 1
+                made_with = _described(record.environment)
+                environment = environments.setdefault(made_with, len(environments))
                 if record.example is not None and place % plan.variant_count in wanted:
                     pictured.append(record)
-                yield _row(record, cell, place)
+                yield place, environment, *_numbers(record, cell)
 
         table = np.fromiter(rows(), dtype=_ROW)
         table.sort(order="place")
-        return cls(plan, _as_frame(table, plan), sorted(made_with.items()), tuple(pictured))
+        return cls(plan, _as_frame(table, plan, list(environments)), tuple(pictured))
+
+    @property
+    def environments(self) -> list[tuple[str, int]]:
+        """What the records were made with, each with the number of its records."""
+        counts = self.runs["environment"].value_counts()
+        return sorted((str(name), int(count)) for name, count in counts.items())
 
     @cached_property
     def factors(self) -> list[str]:
@@ -133,6 +137,7 @@ class Results:
         table = pd.DataFrame(index=by_variant.size().index)
         table["seeds"] = done.size().reindex(table.index, fill_value=0)
         table["diverged"] = by_variant.size() - table["seeds"]
+        table["environments"] = by_variant["environment"].nunique()
         for metric in self.measured:
             # A variant all of whose runs diverged is in none of these groups.
             mean, deviation, seeds = (
@@ -228,6 +233,7 @@ class Results:
 _ROW: Final = np.dtype(
     [
         ("place", np.int64),
+        ("environment", np.int64),
         ("diverged", np.bool_),
         *((name, np.float64) for name in (*METRICS, "lowest class")),
         ("steps", np.int64),
@@ -243,11 +249,10 @@ _ROW: Final = np.dtype(
 """What is kept of a record; its axis values and its seed follow from its place in the plan."""
 
 
-def _row(record: Record, cell: Cell, place: int) -> tuple[object, ...]:
+def _numbers(record: Record, cell: Cell) -> tuple[object, ...]:
     seconds = record.train_seconds + record.test_seconds
     steps, batch = cell.training.steps, cell.training.batch
     return (
-        place,
         record.outcome == "diverged",
         *scores(record).values(),
         lowest_class(record),
@@ -268,7 +273,7 @@ def _map_bytes(spec: UNetSpec, size: int) -> int:
     return memory(spec, size, size).training
 
 
-def _as_frame(table: npt.NDArray[np.void], plan: Plan) -> pd.DataFrame:
+def _as_frame(table: npt.NDArray[np.void], plan: Plan, environments: Sequence[str]) -> pd.DataFrame:
     seeds, variants = np.divmod(table["place"], plan.variant_count)
     sizes = [len(values) for values in plan.axes.values()]
     levels = zip(plan.axes.items(), np.unravel_index(variants, sizes), strict=True)
@@ -281,7 +286,10 @@ def _as_frame(table: npt.NDArray[np.void], plan: Plan) -> pd.DataFrame:
             },
             "seed": seeds,
             "outcome": outcomes,
-            **{name: table[name] for name in (_ROW.names or ())[2:]},
+            **{name: table[name] for name in (_ROW.names or ())[3:]},
+            "environment": pd.Categorical.from_codes(
+                table["environment"], pd.Index(list(map(str, environments)))
+            ),
         }
     )
 

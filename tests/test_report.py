@@ -209,6 +209,16 @@ def test_a_report_is_written_whole(tmp_path: Path, tiny: Plan, tiny_records: lis
         write_report(Results.of(tiny, tiny_records), tmp_path / "file")
 
 
+def test_environments_are_not_mixed_silently(tiny: Plan, tiny_records: list[Record]) -> None:
+    """Each run tells its own, each cell how many it has, and the page warns."""
+    odd = tiny_records[0].model_copy(update={"environment": {"torch": "2.0"}})
+    results = Results.of(tiny, [odd, *tiny_records[1:]])
+    assert list(results.runs["environment"])[0] == "torch 2.0"
+    assert list(results.cells["environments"]) == [2, 1]
+    assert results.environments[-1] == ("torch 2.0", 1)
+    assert "the runs were made in 2 environments" in page(results)
+
+
 def test_other_plans_records_are_left_out(tiny: Plan, tiny_records: list[Record]) -> None:
     """Only the plan's own cells count."""
     fewer = dataclasses.replace(tiny, seeds=1)
