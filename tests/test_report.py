@@ -213,9 +213,9 @@ def test_environments_are_not_mixed_silently(tiny: Plan, tiny_records: list[Reco
     """Each run tells its own, each cell how many it has, and the page warns."""
     odd = tiny_records[0].model_copy(update={"environment": {"torch": "2.0"}})
     results = Results.of(tiny, [odd, *tiny_records[1:]])
-    assert list(results.runs["environment"])[0] == "torch 2.0"
-    assert list(results.cells["environments"]) == [2, 1]
-    assert results.environments[-1] == ("torch 2.0", 1)
+    assert ("torch 2.0", 1) in results.environments
+    assert sorted(results.cells["environments"]) == [1, 2]
+    assert list(results.runs["environment"]).count("torch 2.0") == 1
     assert "the runs were made in 2 environments" in page(results)
 
 
