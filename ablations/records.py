@@ -129,6 +129,8 @@ class Record(BaseModel):
         shape = [len(TASKS[cell.task.name].classes)] * len(self.bands)
         if self.counts is not None and (not shape or list(map(len, self.counts)) != shape):
             raise Refusal(f"counts are not those of {len(self.bands)} bands and the task's classes")
+        if list(self.bands) != sorted({0, *self.bands}):
+            raise Refusal(f"bands {shown(self.bands)} do not grow from 0")
         if self.measures is not None:
             if self.counts is None:
                 raise Refusal(f"outcome {self.outcome!r} does not go with its measures")
