@@ -83,6 +83,9 @@ class TaskSettings(BaseModel):
 class Training(BaseModel):
     """How long and how: Adam with a one-cycle learning rate that peaks at `learning_rate`.
 
+    `validation_images` are other ones than those of the test: what is chosen is chosen on them.
+    They are looked at at the end, or `evaluations` times along the run.
+
     `equal` says at equal what a plan compares its variants; it has solved the steps, or the
     spec's base channels, by then.
     """
@@ -94,6 +97,34 @@ class Training(BaseModel):
     learning_rate: float = Field(gt=0)
     test_images: int = Field(ge=1, le=1_000_000)
     equal: Literal["steps", "macs", "parameters"] = "steps"
+    validation_images: int = Field(default=0, ge=0, le=1_000_000)
+    evaluations: int = Field(default=0, ge=0, le=10_000)
+
+    @field_validator("evaluations")
+    @classmethod
+    def _has_images_and_steps(cls, evaluations: int, others: ValidationInfo) -> int:
+        steps, images = others.data.get("steps"), others.data.get("validation_images")
+        if evaluations and images == 0:
+            raise Refusal("without validation images there is nothing to evaluate on: give some")
+        if steps is not None and evaluations > steps:
+            raise Refusal(f"a run of {steps} steps has no more evaluations than steps: give fewer")
+        return evaluations
+
+    @property
+    def evaluated_at(self) -> list[int]:
+        """After which steps the validation images are looked at: evenly spaced, with the last.
+
+        Without `evaluations` that is at the end only, and without `validation_images` never.
+        """
+        if not self.validation_images:
+            return []
+        times = max(1, self.evaluations)
+        return [-(-self.steps * part // times) for part in range(1, times + 1)]
+
+    @property
+    def scored_images(self) -> int:
+        """Images that a run predicts and does not learn from, those of every evaluation."""
+        return self.test_images + self.validation_images * len(self.evaluated_at)
 
 
 @final

@@ -137,13 +137,14 @@ def _trials(cell: Cell) -> tuple[Cell, Cell]:
 
 
 def _as_in_a_trial(training: Training) -> float:
-    """How many test images of a trial, all of which are probed, take as long as those of a run."""
+    """How many test images of a trial, all of which are probed, take as long as a run's scoring."""
     probed = min(training.test_images, PROBED)
-    return probed + (training.test_images - probed) / (1 + PROBES)
+    return probed + (training.scored_images - probed) / (1 + PROBES)
 
 
 def _shortened(cell: Cell, steps: int, test_images: int) -> Cell:
-    changed = {"steps": steps, "test_images": test_images}
+    others = {"validation_images": 0, "evaluations": 0}
+    changed = {"steps": steps, "test_images": test_images, **others}
     return replace(cell, training=cell.training.model_copy(update=changed))
 
 

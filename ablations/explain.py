@@ -93,6 +93,9 @@ def _places(record: Record, results: Results) -> Iterator[str]:
         return
     levels = dict(zip(plan.axes, map(str, plan.levels(cell)), strict=True))
     yield f"  {plan.name}_cells.csv: the row {_listed(levels)}"
+    if plan.tuned and not _is_chosen(levels, results):
+        yield f"  no other: its variant is compared at another {plan.tuned}"
+        return
     if cell.seed in results.whole_seeds:
         mine = (each for each in results.comparisons if each.has(levels))
         rows = ", ".join(f"{each.label} {levels[each.factor]}" for each in mine)
@@ -103,6 +106,13 @@ def _places(record: Record, results: Results) -> Iterator[str]:
             yield f"  {plan.name}_effects.csv: {contrast.label}"
     if any(record.key == each.key for each in results.pictured):
         yield f"  figures/{plan.name}.png"
+
+
+def _is_chosen(levels: Mapping[str, str], results: Results) -> bool:
+    """Whether comparisons are about a run with these levels, of a plan with a tuned axis."""
+    variant = tuple(levels[axis] for axis in results.axes)
+    tuned = levels[str(results.plan.tuned)]
+    return any((each.variant, each.value) == (variant, tuned) for each in results.choices)
 
 
 def _uses(contrast: Contrast, levels: dict[str, str]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, final
 
 import torch
@@ -118,14 +118,18 @@ class Stack:
         for learner, cell in zip(self.learners, cells, strict=True):
             learner.begin(cell)
 
-    def run(self) -> None:
-        """Take every learner to the end of its run."""
-        together = self.learners[0].drawn_together
-        for step in range(self.learners[0].cell.training.steps):
+    def run(self, evaluate: Callable[[Learner], None] = lambda _: None) -> None:
+        """Take every learner to the end of its run, and evaluate it where its training says."""
+        training, together = self.learners[0].cell.training, self.learners[0].drawn_together
+        evaluated_at = set(training.evaluated_at)
+        for step in range(training.steps):
             if step % together == 0:
                 for learner in self.learners:
                     learner.draw(step)
             self.step()
+            if step + 1 in evaluated_at:
+                for learner in self.learners:
+                    evaluate(learner)
 
     def step(self) -> None:
         """One step of every learner."""

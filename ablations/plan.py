@@ -55,7 +55,7 @@ class Plan:
 
     Sentences and effects are about the metric `headline`. A difference of at most `margin` in it
     does not matter to who made the plan; 0 if every difference does. `claims` were made before the
-    first run.
+    first run. Of the axis that is `tuned` every variant is compared at its own best.
     """
 
     name: str
@@ -67,11 +67,12 @@ class Plan:
     settings: Mapping[str, Mapping[str, object]]
     claims: tuple[Claim, ...] = ()
     source: str = field(repr=False)
+    tuned: str | None = None
 
     @property
     def identity(self) -> object:
         """What decides which cells there are and what is said of them; not the file's comments."""
-        told = self.question, self.headline, self.margin, self.claims
+        told = self.question, self.headline, self.margin, self.claims, self.tuned
         return self.seeds, dict(self.axes), self.settings, told
 
     @property
@@ -239,7 +240,7 @@ def differences(old: Plan, new: Plan) -> Iterator[str]:
     """What is not the same in two plans, thing by thing."""
     if old.seeds != new.seeds:
         yield f"seeds {old.seeds} -> {new.seeds}"
-    for name in ("question", "headline", "margin"):
+    for name in ("question", "headline", "margin", "tuned"):
         before, after = getattr(old, name), getattr(new, name)
         if before != after:
             yield f"{name} {shown(before)} -> {shown(after)}"

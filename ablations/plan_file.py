@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final, final, get_args
+from typing import Any, Final, Literal, final, get_args
 
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
@@ -40,6 +40,7 @@ class PlanFile(BaseModel):
     headline: str = HEADLINE
     margin: float = Field(default=0.0, ge=0, le=1e6)
     claims: list[Claim] = Field(default_factory=list, max_length=20)
+    tuned: Literal["training.learning_rate"] | None = None
     axes: dict[str, Any]
     spec: dict[str, Any] = Field(default_factory=dict)
     task: dict[str, Any]
@@ -104,6 +105,7 @@ def read_plan(source: str, *, name: str, file: str) -> Plan:
         axes=dict(_read_axes(content.axes, settings, lines)),
         settings=settings,
         claims=tuple(content.claims),
+        tuned=content.tuned,
         source=source,
     )
     _require_countable(plan, lines)
@@ -116,6 +118,7 @@ def read_plan(source: str, *, name: str, file: str) -> Plan:
         _require_solvable(plan, lines)
     plan = replace(plan, axes=dict(_as_cells_have_them(plan)))
     _require_metric(plan, lines)
+    _require_tunable(plan, lines)
     _require_testable(plan, lines)
     return plan
 
@@ -143,13 +146,29 @@ def _require_metric(plan: Plan, lines: _Lines) -> None:
             raise lines.refusal(("headline",), str(problem)) from None
 
 
+def _require_tunable(plan: Plan, lines: _Lines) -> None:
+    """Refuse an axis to be tuned of which nothing can be chosen, or for nobody."""
+    if plan.tuned is None:
+        return
+    if len(plan.axes.get(plan.tuned, ())) < 2:
+        fault = f"{plan.tuned} is no axis of several values: give some to choose from"
+    elif len(plan.axes) < 2:
+        fault = f"{plan.tuned} is the only axis: give the variants that are to choose"
+    elif not plan.settings["training"].get("validation_images"):
+        fault = f"{plan.tuned} is chosen on validation images: give validation_images in [training]"
+    else:
+        return
+    raise lines.refusal(("tuned",), fault)
+
+
 def _require_testable(plan: Plan, lines: _Lines) -> None:
     """Only a plan that claims something has to wait until numpy and scipy are there."""
     if plan.claims:
         from ablations.trials import require_testable
 
+        compared = {axis: values for axis, values in plan.axes.items() if axis != plan.tuned}
         try:
-            require_testable(plan.claims, plan.axes)
+            require_testable(plan.claims, compared)
         except Refusal as problem:
             raise lines.refusal(("claims",), str(problem)) from None
 

@@ -74,6 +74,18 @@ class Example(BaseModel):
             picture.pixels()
 
 
+class Evaluation(BaseModel):
+    """What a net did on the validation images after so many steps.
+
+    `counts` is (classes, 3): true positives, false positives and false negatives in pixels.
+    """
+
+    model_config = STRICT
+
+    step: Annotated[int, Field(ge=1)]
+    counts: tuple[tuple[Whole, Whole, Whole], ...]
+
+
 class Record(BaseModel):
     """What one cell's run left behind: counts and costs, from which every score derives.
 
@@ -81,6 +93,7 @@ class Record(BaseModel):
       pixels over all test images; band b holds the pixels whose distance to the edge of the
       scored window is in `bands[b]` up to below `bands[b + 1]`. None for a diverged run.
     - `losses`: the mean training loss over each tenth of the run.
+    - `curve`: what was seen along the run, the end included; empty for a diverged run.
     - `macs`: of one forward pass of one image, with its mirrored rim where it has one.
     - `*_seconds`: wall time.
     - `measures`: what else was counted; None for a diverged run, and where nothing was.
@@ -100,6 +113,7 @@ class Record(BaseModel):
     test_seconds: Seconds
     environment: dict[str, str]
     example: Example | None = None
+    curve: tuple[Evaluation, ...] = ()
     measures: Measures | None = None
 
     @classmethod
@@ -126,17 +140,26 @@ class Record(BaseModel):
             raise Refusal(f"key {self.key} is not that of its cell")
         if (self.outcome == "done") is (self.counts is None):
             raise Refusal(f"outcome {self.outcome!r} does not go with its counts")
-        shape = [len(TASKS[cell.task.name].classes)] * len(self.bands)
+        classes = len(TASKS[cell.task.name].classes)
+        self._require_bands(classes)
+        evaluated_at = cell.training.evaluated_at if self.outcome == "done" else []
+        if [each.step for each in self.curve] != evaluated_at:
+            raise Refusal(f"its evaluations are not those after steps {shown(evaluated_at)}")
+        if any(len(each.counts) != classes for each in self.curve):
+            raise Refusal("an evaluation has not the task's classes")
+        if self.measures is not None:
+            if self.counts is None:
+                raise Refusal(f"outcome {self.outcome!r} does not go with its measures")
+            self.measures.require_consistent(classes)
+        if self.example is not None:
+            self.example.require_sizes(cell.task.size, cell.task.scored)
+
+    def _require_bands(self, classes: int) -> None:
+        shape = [classes] * len(self.bands)
         if self.counts is not None and (not shape or list(map(len, self.counts)) != shape):
             raise Refusal(f"counts are not those of {len(self.bands)} bands and the task's classes")
         if list(self.bands) != sorted({0, *self.bands}):
             raise Refusal(f"bands {shown(self.bands)} do not grow from 0")
-        if self.measures is not None:
-            if self.counts is None:
-                raise Refusal(f"outcome {self.outcome!r} does not go with its measures")
-            self.measures.require_consistent(len(TASKS[cell.task.name].classes))
-        if self.example is not None:
-            self.example.require_sizes(cell.task.size, cell.task.scored)
 
     def parsed_cell(self) -> Cell:
         """The cell that was run."""

@@ -13,6 +13,7 @@ from typing import Any, Final
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from ablations import tuning
 from ablations.budgets import Course, caption, courses, sentences, table
 from ablations.comparisons import budgets
 from ablations.conditions import conditions, held_equal
@@ -96,6 +97,7 @@ def render(results: Results) -> dict[str, bytes]:
         metric=METRICS[results.plan.headline],
         metric_tables=list(metric_tables(results)),
         budget=_budget(found),
+        tuning=_tuning(results),
         cell_table=_cell_table(results),
         cell_caption=cell_caption(results),
         stability=stability(results),
@@ -120,6 +122,20 @@ def _shown_part(plan: Plan) -> str:
     return f" It has the first {shown} of {plan.variant_count} variants." * (
         shown < plan.variant_count
     )
+
+
+def _tuning(results: Results) -> dict[str, object] | None:
+    """What the page says of what each variant chose, if an axis is tuned."""
+    found, tuned = results.choices, results.plan.tuned
+    if not tuned or not found:
+        return None
+    diverged = int((results.runs["outcome"] == "diverged").sum())
+    values = [str(value) for value in results.plan.axes[tuned]]
+    return {
+        "sentences": tuning.sentences(found, tuned, diverged),
+        "table": tuning.table(found, list(results.axes), values),
+        "axis": tuned,
+    }
 
 
 def limits(results: Results) -> Iterator[str]:
@@ -229,7 +245,8 @@ def factor_caption(results: Results) -> str:
 
 
 def _cell_table(results: Results) -> str:
-    shown = _shown_cells(results.cells, results.plan.headline).to_dict("records")
+    cells = _shown_cells(results.compared_cells, results.plan.headline)
+    shown = cells.to_dict("records")
     return as_markdown([_cell_row(results, cell) for cell in shown])
 
 
@@ -277,11 +294,11 @@ def _solved(results: Results, cell: Mapping[Hashable, Any]) -> dict[str, str]:
 def cell_caption(results: Results) -> str:
     """The conditions of the cell table."""
     cut = (
-        f"Of {len(results.cells):,} cells the {MOST_ROWS // 2} with the highest and the "
+        f"Of {len(results.compared_cells):,} cells the {MOST_ROWS // 2} with the highest and the "
         f"{MOST_ROWS // 2} with the lowest {results.plan.headline}, the best first: chosen for "
         "being extreme, they would come out less so in new runs. All are in "
         f"`{results.plan.name}_cells.csv`. "
-        if len(results.cells) > MOST_ROWS
+        if len(results.compared_cells) > MOST_ROWS
         else ""
     )
     return (
@@ -339,11 +356,11 @@ def _window(results: Results) -> str:
 
 def stability(results: Results) -> str:
     """How far the runs of one cell scatter, and which cells scatter too far."""
-    spread = results.cells[f"{OVERLAP} sd"].dropna()
-    diverged = int(results.cells["diverged"].sum())
-    lost = int((results.runs["lowest class"] < LOST).sum())
+    spread = results.compared_cells[f"{OVERLAP} sd"].dropna()
+    diverged = int(results.compared_cells["diverged"].sum())
+    lost = int((results.compared["lowest class"] < LOST).sum())
     failures = (
-        f"{diverged} of {len(results.runs)} runs diverged; {lost} lost a class (an {OVERLAP} "
+        f"{diverged} of {len(results.compared)} runs diverged; {lost} lost a class (an {OVERLAP} "
         f"below {LOST:.1f} for one of the classes), which drags their cell's mean down and its "
         "intervals out."
     )
@@ -354,7 +371,7 @@ def stability(results: Results) -> str:
         f"{failures} The standard deviation of a cell's {OVERLAP} over its seeds is "
         f"{spread.median():.3f} in the median and {spread.max():.3f} at most; {unstable} of "
         f"{len(spread)} cells lie above {UNSTABLE:.2f} and are marked unstable. The lowest single "
-        f"run scored {results.cells[f'{OVERLAP} lowest'].min():.3f}."
+        f"run scored {results.compared_cells[f'{OVERLAP} lowest'].min():.3f}."
     )
 
 

@@ -18,10 +18,12 @@ from ablations.cell import Cell, training_macs
 from ablations.comparisons import Comparison, asked, comparisons
 from ablations.contrasts import Contrast, Design
 from ablations.effects import Effect, judged
-from ablations.metrics import METRICS, Stored, iou
+from ablations.metrics import METRICS, Stored, iou, macro
 from ablations.plan import Plan
 from ablations.records import Record
+from ablations.shapes import TASKS
 from ablations.statistics import Interval, half_width, mean_interval, paired_difference
+from ablations.tuning import SEEN, Choice, choices
 from unet.memory import memory
 from unet.spec import UNetSpec
 
@@ -90,13 +92,37 @@ class Results:
 
     @cached_property
     def factors(self) -> list[str]:
-        """The axes that have more than one value."""
-        return [axis for axis, values in self.plan.axes.items() if len(values) > 1]
+        """The axes that are compared and have more than one value."""
+        return [axis for axis, values in self.axes.items() if len(values) > 1]
 
     @cached_property
     def planned(self) -> int:
         """How many cells the plan has."""
         return self.plan.seeds * self.plan.variant_count
+
+    @cached_property
+    def choices(self) -> list[Choice]:
+        """What each variant chose of the tuned axis; nothing if none is tuned."""
+        return choices(self.runs, self.plan.tuned, list(self.axes)) if self.plan.tuned else []
+
+    @cached_property
+    def compared(self) -> pd.DataFrame:
+        """The runs that comparisons are about: of a tuned axis those that were chosen."""
+        return self._chosen(self.runs)
+
+    @property
+    def compared_cells(self) -> pd.DataFrame:
+        """The cells that comparisons are about."""
+        return self._chosen(self.cells)
+
+    def _chosen(self, table: pd.DataFrame) -> pd.DataFrame:
+        if self.plan.tuned is None:
+            return table
+        chosen = {(*choice.variant, choice.value) for choice in self.choices}
+        rows = zip(
+            *(table[axis].astype(str) for axis in (*self.axes, self.plan.tuned)), strict=True
+        )
+        return table[[row in chosen for row in rows]]
 
     @cached_property
     def cells(self) -> pd.DataFrame:
@@ -124,6 +150,8 @@ class Results:
             table[name] = by_variant[name].first()
         table[f"{OVERLAP} per training TMAC"] = table[OVERLAP] / table["training macs"] * 1e12
         table["seconds"] = by_variant["seconds"].median()
+        if self.plan.tuned:
+            table[SEEN] = by_variant[SEEN].mean()
         return table.reset_index()
 
     @cached_property
@@ -140,23 +168,27 @@ class Results:
     @cached_property
     def whole_seeds(self) -> list[int]:
         """The seeds with which every variant of the plan was trained without diverging."""
-        done = self.runs[self.runs["outcome"] == "done"]
-        variants = self.planned // self.plan.seeds
+        done = self.compared[self.compared["outcome"] == "done"]
+        variants = math.prod(map(len, self.axes.values()))
         sizes = done.groupby("seed").size()
         return [int(seed) for seed in sizes.index[sizes == variants]]
 
     def design_on(self, metric: str) -> Design:
         """A metric of every seed and variant; nan where a run is missing or diverged."""
-        sizes = [len(values) for values in self.plan.axes.values()]
+        runs, sizes = self.compared, map(len, self.axes.values())
         table = np.full((self.plan.seeds, *sizes), np.nan)
-        codes = (self.runs[axis].cat.codes.to_numpy() for axis in self.plan.axes)
-        table[(self.runs["seed"].to_numpy(), *codes)] = self.runs[metric].to_numpy()
+        codes = (runs[axis].cat.codes.to_numpy() for axis in self.axes)
+        table[(runs["seed"].to_numpy(), *codes)] = runs[metric].to_numpy()
         return Design(table, self.axes)
 
     @cached_property
     def axes(self) -> dict[str, list[str]]:
-        """The plan's axes with their levels as text."""
-        return {axis: [str(value) for value in values] for axis, values in self.plan.axes.items()}
+        """The axes that are compared, with their levels as text: all but the tuned one."""
+        return {
+            axis: [str(value) for value in values]
+            for axis, values in self.plan.axes.items()
+            if axis != self.plan.tuned
+        }
 
     @cached_property
     def effects(self) -> list[tuple[Contrast, Effect]]:
@@ -178,7 +210,7 @@ class Results:
         return {each: list(self._levels(each)) for each in self.comparisons}
 
     def _levels(self, comparison: Comparison) -> Iterator[Level]:
-        runs = self.runs[self.runs["seed"].isin(self.whole_seeds)]
+        runs = self.compared[self.compared["seed"].isin(self.whole_seeds)]
         for axis, level in comparison.held:
             runs = runs[runs[axis] == level]
         groups = runs.groupby([comparison.factor, "seed"])[self.measured]
@@ -205,6 +237,7 @@ _ROW: Final = np.dtype(
         ("memory", np.int64),
         ("training macs", np.float64),
         ("seconds", np.float64),
+        (SEEN, np.float64),
     ]
 )
 """What is kept of a record; its axis values and its seed follow from its place in the plan."""
@@ -225,6 +258,7 @@ def _row(record: Record, cell: Cell, place: int) -> tuple[object, ...]:
         _map_bytes(cell.spec, cell.input_size),
         training_macs(record.macs, steps, batch),
         seconds,
+        seen(record),
     )
 
 
@@ -297,6 +331,15 @@ def scores(record: Record) -> dict[str, float]:
         return dict.fromkeys(METRICS, math.nan)
     stored = Stored.of(record)
     return {name: metric.of(stored) for name, metric in METRICS.items()}
+
+
+def seen(record: Record) -> float:
+    """The IoU on the validation images, at the end; nan where there were none."""
+    if not record.curve:
+        return math.nan
+    counts = np.asarray(record.curve[-1].counts, dtype=np.int64)
+    scored = len(TASKS[record.parsed_cell().task.name].scored_classes)
+    return macro(iou(counts[-scored:]))
 
 
 def lowest_class(record: Record) -> float:

@@ -40,6 +40,11 @@ def decided(logits: Tensor, cell: Cell) -> Tensor:
     return one_hot(logits.argmax(dim=1), logits.shape[1]) if exclusive else logits > 0
 
 
+def truth(target: Tensor, cell: Cell) -> Tensor:
+    """The masks as booleans (N, classes, H, W)."""
+    return one_hot(target, cell.spec.num_classes) if target.dim() == 3 else target > 0
+
+
 @torch.inference_mode()
 def count_test_images(net: UNet, cell: Cell, hardware: Hardware) -> Tally:
     """What the net gets right and wrong in all test images, and how sure it is."""
@@ -50,7 +55,7 @@ def count_test_images(net: UNet, cell: Cell, hardware: Hardware) -> Tally:
         count = min(TEST_BATCH, cell.training.test_images - start)
         batch = draw(cell, hardware, "test", start, count)
         logits = window_logits(net, batch.image, cell, hardware)
-        predicted, true = decided(logits, cell), _truth(batch.target, cell)
+        predicted, true = decided(logits, cell), truth(batch.target, cell)
         outcomes = torch.stack([predicted & true, predicted & ~true, ~predicted & true])
         by_band = outcomes.sum(dim=1).flatten(start_dim=2).double() @ band
         parts.append(
@@ -61,11 +66,6 @@ def count_test_images(net: UNet, cell: Cell, hardware: Hardware) -> Tally:
             )
         )
     return Tally(*(torch.stack(each).sum(dim=0) for each in zip(*parts, strict=True)))
-
-
-def _truth(target: Tensor, cell: Cell) -> Tensor:
-    """The masks as booleans (N, classes, H, W)."""
-    return one_hot(target, cell.spec.num_classes) if target.dim() == 3 else target > 0
 
 
 def boundary_counts(predicted: Tensor, true: Tensor) -> Tensor:
@@ -122,7 +122,7 @@ def example(net: UNet, cell: Cell, hardware: Hardware) -> Example:
     """The first test image, its mask and the prediction."""
     batch = draw(cell, hardware, "test", 0, 1)
     predicted = decided(window_logits(net, batch.image, cell, hardware), cell)
-    true = _truth(batch.target, cell)
+    true = truth(batch.target, cell)
     weight = torch.arange(predicted.shape[1], device=predicted.device).view(-1, 1, 1)
     if not TASKS[cell.task.name].exclusive:
         weight = 2**weight

@@ -18,7 +18,7 @@ from ablations.painters.raster import Painted
 if TYPE_CHECKING:
     from torch import Tensor
 
-SPLITS: Final[Mapping[str, int]] = {"train": 0, "test": 1}
+SPLITS: Final[Mapping[str, int]] = {"train": 0, "test": 1, "validation": 2}
 """Independent streams of images."""
 
 

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.image import imsave
 from pydantic import BaseModel, Field, TypeAdapter
 
 from ablations.cell import STRICT
@@ -114,6 +113,8 @@ def _section(sheet: Sheet) -> str:
 
 def _picture(sheet: Sheet) -> bytes:
     """A PNG of all pictures pixel by pixel, a line apart, each pixel twice as wide and high."""
+    from matplotlib.image import imsave
+
     masks = [_framed(colours(each.pixels(), TASKS[sheet.task])) for each in sheet.masks]
     grey = [[_framed(_as_grey(each.pixels())) for each in row.images] for row in sheet.rows]
     whole = np.vstack([np.hstack(tiles) for tiles in (masks, *grey)])

@@ -21,6 +21,7 @@ from ablations.learner import Learner, Stack
 from ablations.probing import checkerboard, measures_of, shifts
 from ablations.records import Record
 from ablations.scoring import BANDS, Tally, count_test_images, example
+from ablations.validation import count_validation_images, curve
 from unet import algebra
 
 LOSS_SAMPLES: Final = 10
@@ -52,10 +53,16 @@ class Trainer:
         began = time.perf_counter()
         stack = self._stack_for(cells)
         stack.begin(cells)
+        seen: dict[Learner, list[Tensor]] = {learner: [] for learner in stack.learners}
+
+        def evaluate(learner: Learner) -> None:
+            counted = count_validation_images(learner.net, learner.cell, self.hardware)
+            seen[learner].append(counted)
+
         begun = time.perf_counter()
         before = [checkerboard(each.net, each.cell, self.hardware) for each in stack.learners]
         probed = time.perf_counter()
-        stack.run()
+        stack.run(evaluate)
         losses = [learner.losses(LOSS_SAMPLES) for learner in stack.learners]
         trained = time.perf_counter()
         tested = [
@@ -67,9 +74,15 @@ class Trainer:
         ended = time.perf_counter()
         probing = probed - begun
         seconds = (trained - began - probing) / len(cells), (ended - trained + probing) / len(cells)
-        return [
+        records = (
             self._record(*each, seconds)
             for each in zip(stack.learners, losses, tested, counts, strict=True)
+        )
+        return [
+            record.model_copy(update={"curve": curve(learner.cell, seen[learner])})
+            if record.outcome == "done"
+            else record
+            for learner, record in zip(stack.learners, records, strict=True)
         ]
 
     def _test(self, learner: Learner, start: Tensor) -> Tested:

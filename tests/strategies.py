@@ -5,7 +5,9 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from unet import UNetSpec
+from unet.activations import ACTIVATIONS
 from unet.algebra import size_law
+from unet.downsamplings import DOWNSAMPLINGS
 from unet.inits import INITS
 from unet.norms import NORMS
 from unet.paddings import PADDINGS
@@ -29,7 +31,10 @@ def specs(draw: st.DrawFn, *, deepest: int = 4) -> UNetSpec:
         skip=skip,
         unskipped=draw(unskipped) if SKIPS[skip].uses_skip else (),
         upsampling=draw(st.sampled_from(sorted(UPSAMPLINGS))),
+        downsampling=draw(st.sampled_from(sorted(DOWNSAMPLINGS))),
         norm=draw(st.sampled_from(sorted(NORMS))),
+        activation=draw(st.sampled_from(sorted(ACTIVATIONS))),
+        residual=draw(st.booleans()),
         up_relu=draw(st.booleans()),
         up_keeps_channels=() if SKIPS[skip].same_channels else draw(levels),
         dropout_levels=draw(st.integers(0, depth + 1)),

@@ -205,7 +205,7 @@ def test_the_net_itself_runs_on_just_the_legal_sizes(
     spec = dataclasses.replace(SPECS[name], base_channels=1)
     law = algebra.size_law(spec)
 
-    def pool(x: torch.Tensor, kernel: int) -> torch.Tensor:
+    def pool(x: torch.Tensor, kernel: int, *_: object, **__: object) -> torch.Tensor:
         assert x.shape[-2] % 2 == 0
         return nn.functional.avg_pool2d(x, kernel)
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from unet.downsamplings import DOWNSAMPLINGS
 from unet.inits import INITS
 from unet.norms import NORMS, groups
 from unet.paddings import PADDINGS
@@ -89,9 +90,42 @@ def test_a_skip_follows_its_channel_rule(name: str) -> None:
     skip = SKIPS[name]
     upsampled = torch.randn(1, 4, 6, 6)
     skipped = torch.randn(1, 4, 6, 6, requires_grad=True)
-    joined = skip.join(upsampled, skipped)
+    join = skip.build(4, 4)
+    joined = join(upsampled, skipped) if skip.uses_skip else join(upsampled)
+    assert count(join) == skip.parameters(4, 4)
     assert joined.shape == (1, skip.channels(4, 4), 6, 6)
     assert joined.requires_grad == skip.uses_skip
+
+
+@given(st.integers(1, 9), st.integers(1, 9))
+def test_an_attention_gate_counts_its_parameters(upsampled: int, skipped: int) -> None:
+    """For any channels, a single one of the skip included."""
+    skip = SKIPS["attention"]
+    assert count(skip.build(upsampled, skipped)) == skip.parameters(upsampled, skipped)
+
+
+def test_an_attention_gate_weighs_each_pixel_of_the_skip() -> None:
+    """By one number from 0 to 1 for all channels; the upsampled map passes as it is."""
+    upsampled, skipped = torch.randn(2, 3, 5, 4), torch.randn(2, 6, 5, 4)
+    weighed, beside = SKIPS["attention"].build(3, 6)(upsampled, skipped).split([6, 3], dim=1)
+    weights = weighed / skipped
+    assert torch.equal(beside, upsampled)
+    torch.testing.assert_close(weights, weights[:, :1].expand_as(weights))
+    assert ((weights > 0) & (weights < 1)).all()
+
+
+@pytest.mark.parametrize("name", DOWNSAMPLINGS)
+@given(st.integers(1, 9), st.integers(1, 6), st.integers(1, 6))
+def test_a_downsampling_follows_its_rules(
+    name: str, channels: int, height: int, width: int
+) -> None:
+    """Halved sides, the same channels, and parameters, for any of them."""
+    rule = DOWNSAMPLINGS[name]
+    layer = rule.build(channels)
+    assert layer(torch.zeros(1, channels, 2 * height, 2 * width)).shape == (
+        1, channels, height, width,
+    )  # fmt: skip
+    assert count(layer) == rule.parameters(channels)
 
 
 @given(st.integers(1, 20), st.integers(1, 20), st.data())

@@ -19,8 +19,10 @@ from tests.test_algebra import FIGURE_1
 from tests.test_cost import bias_adds
 from tests.test_memory import kept_bytes, peak_bytes
 from tests.test_reach import open_net, seen_by
-from unet import PAPER, UNet, UNetSpec, algebra, model, reach, skips
+from unet import PAPER, UNet, UNetSpec, algebra, model, reach
+from unet.activations import ACTIVATIONS
 from unet.cost import count_with_torch
+from unet.downsamplings import DOWNSAMPLINGS
 from unet.memory import memory
 from unet.norms import NORMS
 from unet.paddings import PADDINGS, Padding
@@ -30,7 +32,8 @@ from unet.upsampling import UPSAMPLINGS, PixelShuffle, Resized, Transposed
 SPECS = [
     UNetSpec(depth=2, base_channels=2),
     UNetSpec(depth=2, base_channels=2, up_relu=True, up_keeps_channels=(0,), dropout_levels=2),
-    UNetSpec(depth=2, base_channels=2, unskipped=(1,)),
+    UNetSpec(depth=2, base_channels=2, unskipped=(1,), activation="gelu", residual=True),
+    UNetSpec(depth=1, base_channels=2, padding="zeros", skip="attention", downsampling="strided"),
     UNetSpec(depth=2, base_channels=2, skip="add", upsampling="bilinear"),
     UNetSpec(depth=2, base_channels=2, padding="reflect", upsampling="pixel_shuffle"),
     UNetSpec(depth=1, base_channels=2, padding="circular", skip="none", norm="batch"),
@@ -102,7 +105,7 @@ def departures_from_the_paper() -> Iterator[str]:
     if maps[-1].vertical.offset != 92:
         yield "place of the output"
     places = {m.layer.name: m.vertical for m in maps}
-    if any(places[f"upsampling.{level}"] != places[f"crop.{level}"] for level in range(4)):
+    if any(places[f"upsampling.{level}"] != places.get(f"crop.{level}") for level in range(4)):
         yield "place of an upsampled map"
     if (
         reach.receptive_field(PAPER) != (188, 204)
@@ -157,8 +160,8 @@ FAULTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
         model, "center_crop", lambda x, height, width: x[..., :height, :width]
     ),
     "no ReLU": attribute(torch, "relu", lambda x: x),
-    "pooling of stride 1": attribute(
-        nn.functional, "max_pool2d", lambda x, _: nn.functional.avg_pool2d(x, 2, stride=1)
+    "pooling of stride 1": entry(
+        DOWNSAMPLINGS, "max", build=lambda channels: nn.AvgPool2d(2, stride=1)
     ),
     "dropout forgotten": attribute(UNetSpec, "drops_out", lambda spec, level: False),
     # In the tables.
@@ -179,7 +182,17 @@ FAULTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "channels lost in a concatenation": entry(
         SKIPS, "concat", channels=lambda upsampled, skipped: upsampled
     ),
-    "an addition that concatenates": entry(SKIPS, "add", join=skips._concatenate),
+    "an addition that concatenates": entry(SKIPS, "add", build=SKIPS["concat"].build),
+    "a gate without its biases": entry(SKIPS, "attention", bias_adds=lambda upsampled, skipped: 0),
+    "a gate that keeps nothing": entry(SKIPS, "attention", kept=lambda upsampled, skipped: 0),
+    "a gated map forgotten": entry(SKIPS, "attention", beside=lambda upsampled, skipped: 0),
+    "a gate that does not keep what comes up": entry(SKIPS, "attention", keeps_upsampled=False),
+    "an activation that keeps what it reads": entry(ACTIVATIONS, "relu", keeps_result=False),
+    "an activation that keeps its result": entry(ACTIVATIONS, "gelu", keeps_result=True),
+    "places of maxima forgotten": entry(DOWNSAMPLINGS, "max", keeps_places=False),
+    "a strided convolution without bias": entry(
+        DOWNSAMPLINGS, "strided", parameters=lambda channels: 4 * channels**2
+    ),
     "a skip that is not read": entry(SKIPS, "concat", uses_skip=False),
     "an up-convolution without bias": attribute(
         Transposed, "parameters", lambda rule, inputs, outputs: 4 * inputs * outputs

@@ -15,24 +15,29 @@ from tests.samples import ROOT
 MAP = {
     "unet.refusal": set(),
     "unet.paddings": set(),
-    "unet.skips": set(),
+    "unet.joins": set(),
+    "unet.skips": {"unet.joins"},
     "unet.upsampling": set(),
+    "unet.downsamplings": set(),
     "unet.norms": set(),
+    "unet.activations": set(),
     "unet.inits": set(),
     "unet.spec": {
         "unet.refusal", "unet.paddings", "unet.skips", "unet.upsampling", "unet.norms",
-        "unet.inits",
+        "unet.inits", "unet.downsamplings", "unet.activations",
     },
     "unet.algebra": {
         "unet.refusal", "unet.paddings", "unet.skips", "unet.upsampling", "unet.norms", "unet.spec",
+        "unet.downsamplings",
     },
     "unet.reach": {"unet.paddings", "unet.upsampling", "unet.spec", "unet.algebra"},
     "unet.memory": {
         "unet.norms", "unet.paddings", "unet.skips", "unet.spec", "unet.algebra",
+        "unet.downsamplings", "unet.activations",
     },
     "unet.model": {
         "unet.refusal", "unet.paddings", "unet.skips", "unet.upsampling", "unet.norms",
-        "unet.inits", "unet.spec", "unet.algebra",
+        "unet.inits", "unet.spec", "unet.algebra", "unet.downsamplings", "unet.activations",
     },
     "unet.cost": {"unet.refusal", "unet.spec", "unet.model"},
     "unet.places": set(),
@@ -121,6 +126,7 @@ MAP = {
     "ablations.power": {"unet.refusal", "ablations.statistics"},
     "ablations.files": {"unet.refusal"},
     "ablations.tables": {"unet.refusal"},
+    "ablations.tuning": {"ablations.tables"},
     "ablations.cell": {"unet.refusal", "unet.spec", "unet.algebra", "ablations.shapes"},
     "ablations.measures": {"unet.refusal", "ablations.cell"},
     "ablations.records": {
@@ -167,9 +173,13 @@ MAP = {
         "unet.algebra", "unet.skips", "unet.model", "ablations.cell", "ablations.measures",
         "ablations.hardware", "ablations.learner", "ablations.scoring",
     },
+    "ablations.validation": {
+        "unet.model", "ablations.cell", "ablations.records", "ablations.hardware",
+        "ablations.learner", "ablations.scoring",
+    },
     "ablations.train": {
         "unet.algebra", "ablations.cell", "ablations.records", "ablations.hardware",
-        "ablations.learner", "ablations.scoring", "ablations.probing",
+        "ablations.learner", "ablations.scoring", "ablations.probing", "ablations.validation",
     },
     "ablations.engines": {
         "unet.refusal", "ablations.cell", "ablations.records", "ablations.hardware",
@@ -195,9 +205,10 @@ MAP = {
         "ablations.leases", "ablations.engines", "ablations.selection",
     },
     "ablations.results": {
-        "unet.spec", "unet.memory", "ablations.metrics", "ablations.statistics", "ablations.cell",
+        "unet.spec", "unet.memory", "ablations.shapes", "ablations.metrics",
+        "ablations.statistics", "ablations.cell",
         "ablations.contrasts", "ablations.comparisons", "ablations.effects", "ablations.plan",
-        "ablations.records",
+        "ablations.records", "ablations.tuning",
     },
     "ablations.exports": {
         "unet.refusal", "ablations.files", "ablations.tables", "ablations.plan",
@@ -246,7 +257,7 @@ MAP = {
         "unet.refusal", "ablations.shapes", "ablations.metrics", "ablations.plan",
         "ablations.statistics", "ablations.files", "ablations.tables", "ablations.comparisons",
         "ablations.results", "ablations.budgets", "ablations.conditions", "ablations.figures",
-        "ablations.verdicts", "ablations.metric_tables",
+        "ablations.verdicts", "ablations.metric_tables", "ablations.tuning",
     },
     "ablations.findings": {
         "ablations.shapes", "ablations.statistics", "ablations.effects", "ablations.claims",
@@ -290,10 +301,10 @@ MAP = {
 }  # fmt: skip
 
 WITH_TORCH = {
-    "unet.model", "unet.tracing", "unet.anatomy", "unet.running", "unet.arguments",
+    "unet.joins", "unet.model", "unet.tracing", "unet.anatomy", "unet.running", "unet.arguments",
     "unet.examination", "unet.inference",
     "unet.verify", "unet.testing", "ablations.learner", "ablations.scoring", "ablations.probing",
-    "ablations.train",
+    "ablations.train", "ablations.validation",
 }  # fmt: skip
 
 NEVER_TORCH = [

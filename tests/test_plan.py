@@ -159,7 +159,7 @@ MISTAKES = [
         "seeds = 2",
         "",
         1,
-        "'seeds' is missing; the keys are question, seeds, headline, margin, claims, axes",
+        "'seeds' is missing; the keys are question, seeds, headline, margin, claims, tuned",
     ),
     ("[training]", "[trainin]", 20, "unknown key 'trainin'; legal keys are question"),
 ]

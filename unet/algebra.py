@@ -15,10 +15,11 @@ from typing import Final, final
 import numpy as np
 import numpy.typing as npt
 
+from unet.downsamplings import DOWNSAMPLINGS
 from unet.norms import NORMS
 from unet.paddings import PADDINGS
 from unet.refusal import Refusal
-from unet.skips import SKIPS
+from unet.skips import SKIPS, Skip
 from unet.spec import UNetSpec
 from unet.upsampling import UPSAMPLINGS
 
@@ -201,7 +202,7 @@ def _layers(spec: UNetSpec) -> Iterator[Layer]:
     for level in range(spec.depth + 1):
         name = f"contracting.{level}" if level < spec.depth else "bottleneck"
         if level > 0:
-            yield Layer(name=f"pool.{level}", operation="pooling", level=level, channels=channels)
+            yield _downsampling(spec, level, channels)
         drops_out = spec.drops_out(level) and spec.dropout > 0
         yield from _block(spec, name, level, channels, drops_out=drops_out)
         channels = spec.channels(level)
@@ -213,9 +214,9 @@ def _layers(spec: UNetSpec) -> Iterator[Layer]:
             yield Layer(
                 name=f"crop.{level}", operation="crop", level=level, channels=spec.channels(level)
             )
-        joined = skip.channels(upsampled, spec.channels(level))
-        yield Layer(name=f"join.{level}", operation="join", level=level, channels=joined)
-        yield from _block(spec, f"expansive.{level}", level, joined)
+        join = _join(skip, level, upsampled, spec.channels(level))
+        yield join
+        yield from _block(spec, f"expansive.{level}", level, join.channels)
         channels = spec.channels(level)
     yield Layer(
         name="head",
@@ -231,9 +232,12 @@ def _layers(spec: UNetSpec) -> Iterator[Layer]:
 def _block(
     spec: UNetSpec, name: str, level: int, in_channels: int, *, drops_out: bool = False
 ) -> Iterator[Layer]:
-    """Two 3x3 convolutions, each with its norm and ReLU; then dropout, if any."""
+    """Two 3x3 convolutions, each with its norm and activation; then dropout, if any.
+
+    A residual block projects what enters it where the channels differ.
+    """
     norm = NORMS[spec.norm]
-    out_channels = spec.channels(level)
+    entering, out_channels = in_channels, spec.channels(level)
     for number in (1, 2):
         weights = 9 * in_channels * out_channels
         yield Layer(
@@ -247,6 +251,40 @@ def _block(
             drops_out=drops_out and number == 2,
         )
         in_channels = out_channels
+    if spec.residual and entering != out_channels:
+        yield Layer(
+            name=f"{name}.projection",
+            operation="projection",
+            level=level,
+            channels=out_channels,
+            parameters=entering * out_channels,
+            macs_per_output=entering * out_channels,
+        )
+
+
+def _downsampling(spec: UNetSpec, level: int, channels: int) -> Layer:
+    rule = DOWNSAMPLINGS[spec.downsampling]
+    return Layer(
+        name=f"pool.{level}",
+        operation="pooling",
+        level=level,
+        channels=channels,
+        parameters=rule.parameters(channels),
+        macs_per_output=rule.macs(channels),
+        biases_per_output=rule.bias_adds(channels),
+    )
+
+
+def _join(skip: Skip, level: int, upsampled: int, skipped: int) -> Layer:
+    return Layer(
+        name=f"join.{level}",
+        operation="join",
+        level=level,
+        channels=skip.channels(upsampled, skipped),
+        parameters=skip.parameters(upsampled, skipped),
+        macs_per_output=skip.macs(upsampled, skipped),
+        biases_per_output=skip.bias_adds(upsampled, skipped),
+    )
 
 
 def _upsampling(spec: UNetSpec, level: int, in_channels: int, out_channels: int) -> Layer:

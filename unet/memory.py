@@ -11,6 +11,8 @@ from itertools import pairwise
 from typing import Final, final
 
 from unet import algebra
+from unet.activations import ACTIVATIONS
+from unet.downsamplings import DOWNSAMPLINGS
 from unet.norms import NORMS
 from unet.paddings import PADDINGS
 from unet.skips import SKIPS, Skip
@@ -79,52 +81,73 @@ def memory(spec: UNetSpec, height: int, width: int) -> Memory:
 
 
 def _kept(spec: UNetSpec, steps: list[_Step]) -> int:
-    """What autograd keeps: what each convolution and norm reads, what each ReLU returns."""
-    padding, norm = PADDINGS[spec.padding], NORMS[spec.norm]
-    values = indices = 0
-    # The image needs no gradient, so that a copy with its border is all that is kept of it.
-    source, counted = steps[0], padding.writes_border
-    for step in steps[1:]:
+    """What autograd keeps: what each layer with weights reads, and a map of each activation."""
+    padding, norm, pool = PADDINGS[spec.padding], NORMS[spec.norm], DOWNSAMPLINGS[spec.downsampling]
+    returned = ACTIVATIONS[spec.activation].keeps_result
+    values = places = 0
+    # Whether the map that comes next, and the one that entered the block, is kept already.
+    counted = entered_counted = False
+    entered = steps[0]
+    for source, step in pairwise(step for step in steps if step.layer.operation != "crop"):
         match step.layer.operation:
             case "convolution":
-                values += source.values_with_border(spec)
-                values += source.values * (padding.keeps_map and not counted)
-                values += norm.kept(step.layer.channels, step.pixels)
-                values += step.values
-                values += 2 * step.values * step.layer.drops_out  # its mask and its result
-                counted = True
+                # The image needs no gradient, so that a copy with its border is all that is kept.
+                bordered = source is steps[0] and padding.writes_border
+                reads = padding.keeps_map and not bordered
+                values += source.values_with_border(spec) + source.values * (reads and not counted)
+                if source.layer.operation != "convolution":
+                    entered, entered_counted = source, counted or reads
+                values += norm.kept(step.layer.channels, step.pixels) + step.values
+                values += step.values * step.layer.drops_out  # its mask
+                counted = returned and not step.layer.drops_out
+            case "projection":
+                values += entered.values * (not entered_counted)
             case "pooling":
-                indices += step.values
+                values += source.values * (not counted)
+                places += step.values * pool.keeps_places
                 counted = False
             case "upsampling":
-                values += step.values * spec.up_relu
-                counted = spec.up_relu
+                values += source.values * (not counted) + step.values * spec.up_relu
+                counted = spec.up_relu and returned
             case "join":
-                counted = counted and not _skip_of(spec, step).uses_skip
-        source = step
-    return FLOAT * values + INDEX * indices
+                skip, both = _join_of(spec, step)
+                values += skip.kept(*both) * step.pixels
+                values += source.values * (skip.keeps_upsampled and not counted)
+                counted = counted and not skip.uses_skip
+            case "head":
+                values += source.values * (not counted)
+    return FLOAT * values + INDEX * places
 
 
-def _skip_of(spec: UNetSpec, step: _Step) -> Skip:
-    return SKIPS[spec.skip_at(step.layer.level)]
+def _join_of(spec: UNetSpec, step: _Step) -> tuple[Skip, tuple[int, int]]:
+    """The join at the step's level, and the channels of its two sides."""
+    level = step.layer.level
+    return SKIPS[spec.skip_at(level)], (spec.upsampled_channels(level), spec.channels(level))
 
 
 def _peak(spec: UNetSpec, steps: list[_Step]) -> int:
     """What is alive when most is: the image, the waiting skips, and what one layer holds.
 
     A block's caller holds its input until it returns, and a convolution's result lives until
-    its ReLU has returned another. Poolings, upsamplings and joins hold less than the block
-    beside them, so that only the 3x3 convolutions and the logits need a look.
+    its activation has returned another. Poolings and upsamplings hold less than the block
+    beside them, so that they need no look.
     """
     norm = NORMS[spec.norm]
     image = steps[0].values
-    most = entered = 0
+    most = entered = held = 0
     waiting: list[int] = []
     for source, step in pairwise(step for step in steps if step.layer.operation != "crop"):
         if step.layer.operation == "pooling":
-            waiting.append(source.values * _skip_of(spec, source).uses_skip)
+            waiting.append(source.values * _join_of(spec, source)[0].uses_skip)
         elif step.layer.operation == "join":
+            skip, both = _join_of(spec, step)
+            beside = skip.beside(*both) * step.pixels
+            joining = (source.values + beside + step.values) * skip.uses_skip
+            most = max(most, sum(waiting) + joining)
             waiting.pop()
+        elif step.layer.operation == "projection":
+            # Itself, what it is added to, and the sum.
+            most = max(most, sum(waiting) + held + 3 * step.values)
         elif step.layer.operation == "convolution":
             if source.layer.operation == "convolution":
                 held = entered + source.values

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import final
 
-import torch
 from torch import Tensor, nn
 
+from unet.activations import ACTIVATIONS
 from unet.algebra import size_law
+from unet.downsamplings import DOWNSAMPLINGS
 from unet.inits import INITS
 from unet.norms import NORMS
 from unet.paddings import PADDINGS
@@ -19,7 +20,11 @@ from unet.upsampling import UPSAMPLINGS
 
 @final
 class Block(nn.Module):
-    """Two 3x3 convolutions, each followed by its norm and a ReLU; then dropout, if any."""
+    """Two 3x3 convolutions, each followed by its norm and activation; then dropout, if any.
+
+    In a residual block what entered is added before the last activation. The projection has no
+    bias or norm of its own: the sum has those of the second convolution.
+    """
 
     def __init__(
         self, spec: UNetSpec, in_channels: int, out_channels: int, *, drops_out: bool = False
@@ -30,14 +35,25 @@ class Block(nn.Module):
         self.norm1 = norm.build(out_channels)
         self.conv2 = padding.build(out_channels, out_channels, bias=norm.conv_bias)
         self.norm2 = norm.build(out_channels)
+        self.activation = ACTIVATIONS[spec.activation].build()
         self.dropout = nn.Dropout(spec.dropout) if drops_out else nn.Identity()
+        self.is_residual = spec.residual
+        self.projection: nn.Module = nn.Identity()
+        if spec.residual and in_channels != out_channels:
+            self.projection = nn.Conv2d(in_channels, out_channels, kernel_size=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) to (N, out_channels, H', W'), H' by the padding's size rule."""
-        x = torch.relu(self.norm1(self.conv1(x)))
-        x = torch.relu(self.norm2(self.conv2(x)))
-        out: Tensor = self.dropout(x)
+        between = self.activation(self.norm1(self.conv1(x)))
+        made = self.activation(self._with_entered(x, self.norm2(self.conv2(between))))
+        out: Tensor = self.dropout(made)
         return out
+
+    def _with_entered(self, entered: Tensor, x: Tensor) -> Tensor:
+        if not self.is_residual:
+            return x
+        shortcut: Tensor = self.projection(center_crop(entered, *x.shape[-2:]))
+        return x + shortcut
 
 
 @final
@@ -48,6 +64,7 @@ class UNet(nn.Module):
     `unet.algebra.size_law`. An illegal size raises `Refusal` (a ValueError) that names the
     nearest legal ones; nothing is padded or resized silently.
 
+    >>> import torch
     >>> UNet()(torch.zeros(1, 1, 188, 188)).shape
     torch.Size([1, 2, 4, 4])
     """
@@ -62,7 +79,14 @@ class UNet(nn.Module):
             for level in range(spec.depth)
         )
         self.bottleneck = Block(spec, widths[-2], widths[-1], drops_out=spec.drops_out(spec.depth))
-        # Both lists are indexed by level, so that upsampling[2] leads to expansive[2].
+        # Named by the level to which each leads.
+        self.pool = nn.ModuleDict(
+            {
+                str(level + 1): DOWNSAMPLINGS[spec.downsampling].build(spec.channels(level))
+                for level in range(spec.depth)
+            }
+        )
+        # All lists are indexed by level, so that upsampling[2] leads to join[2] and expansive[2].
         self.upsampling = nn.ModuleList(
             UPSAMPLINGS[spec.upsampling].build(
                 spec.channels(level + 1), spec.upsampled_channels(level)
@@ -70,6 +94,10 @@ class UNet(nn.Module):
             for level in range(spec.depth)
         )
         self.skips = [SKIPS[spec.skip_at(level)] for level in range(spec.depth)]
+        self.join = nn.ModuleList(
+            skip.build(spec.upsampled_channels(level), spec.channels(level))
+            for level, skip in enumerate(self.skips)
+        )
         self.expansive = nn.ModuleList(
             Block(
                 spec,
@@ -78,6 +106,7 @@ class UNet(nn.Module):
             )
             for level, skip in enumerate(self.skips)
         )
+        self.activation = ACTIVATIONS[spec.activation].build()
         self.head = nn.Conv2d(spec.base_channels, spec.num_classes, kernel_size=1)
         for convolution in convolutions(self).values():
             INITS[spec.init].apply(convolution)
@@ -91,15 +120,15 @@ class UNet(nn.Module):
             x = block(x)
             if self.skips[level].uses_skip:
                 skipped[level] = x
-            x = nn.functional.max_pool2d(x, 2)
+            x = self.pool[str(level + 1)](x)
         x = self.bottleneck(x)
         for level in reversed(range(self.spec.depth)):
             x = self.upsampling[level](x)
             if self.spec.up_relu:
-                x = torch.relu(x)
+                x = self.activation(x)
             if level in skipped:
                 # A name for the skip would keep it alive.
-                x = self.skips[level].join(x, center_crop(skipped.pop(level), *x.shape[-2:]))
+                x = self.join[level](x, center_crop(skipped.pop(level), *x.shape[-2:]))
             x = self.expansive[level](x)
         logits: Tensor = self.head(x)
         return logits

@@ -1,4 +1,4 @@
-"""What stands between a 3x3 convolution and its ReLU: the table `NORMS`."""
+"""What stands between a 3x3 convolution and its activation: the table `NORMS`."""
 
 from __future__ import annotations
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Final, final
 
+from unet.activations import ACTIVATIONS
+from unet.downsamplings import DOWNSAMPLINGS
 from unet.inits import INITS
 from unet.norms import NORMS
 from unet.paddings import PADDINGS
@@ -17,7 +19,9 @@ CHOICES: Final[Mapping[str, Mapping[str, object]]] = {
     "padding": PADDINGS,
     "skip": SKIPS,
     "upsampling": UPSAMPLINGS,
+    "downsampling": DOWNSAMPLINGS,
     "norm": NORMS,
+    "activation": ACTIVATIONS,
     "init": INITS,
 }
 
@@ -39,7 +43,9 @@ class UNetSpec:
     - `base_channels`: channels at level 0; each level below has twice as many.
     - `unskipped`: the levels, 0 the topmost, that the skip leaves out (Wilm et al. 2024 drop the
       topmost); at least one level keeps it.
-    - `up_relu`: whether a ReLU follows each upsampling.
+    - `residual`: whether what enters a block is added before its last activation (He et al.
+      2016): cropped to the centre, and through a 1x1 convolution where the channels differ.
+    - `up_relu`: whether the activation, a ReLU in the release, follows each upsampling.
     - `up_keeps_channels`: the levels whose upsampling keeps the channels of the level below
       instead of halving them.
     - `dropout_levels`: how many levels, counted from the bottleneck up, end in dropout of
@@ -51,7 +57,7 @@ class UNetSpec:
     1024
     >>> UNetSpec(skip="sum")
     Traceback (most recent call last):
-    unet.refusal.Refusal: skip 'sum' is not one of concat, add, none
+    unet.refusal.Refusal: skip 'sum' is not one of concat, add, attention, none
     """
 
     in_channels: int = 1
@@ -62,7 +68,10 @@ class UNetSpec:
     skip: str = "concat"
     unskipped: tuple[int, ...] = ()
     upsampling: str = "transposed"
+    downsampling: str = "max"
     norm: str = "none"
+    activation: str = "relu"
+    residual: bool = False
     up_relu: bool = False
     up_keeps_channels: tuple[int, ...] = ()
     dropout_levels: int = 1
@@ -76,8 +85,10 @@ class UNetSpec:
             _require_integer(name, getattr(self, name), least=1, most=WIDEST)
         _require_integer("depth", self.depth, least=1, most=DEEPEST)
         _require_integer("dropout_levels", self.dropout_levels, least=0, most=self.depth + 1)
-        if type(self.up_relu) is not bool:
-            raise Refusal(f"up_relu {shown(self.up_relu)} is not true or false", field="up_relu")
+        for name in ("up_relu", "residual"):
+            if type(getattr(self, name)) is not bool:
+                given = shown(getattr(self, name))
+                raise Refusal(f"{name} {given} is not true or false", field=name)
         if type(self.dropout) not in (int, float) or not 0 <= self.dropout < 1:
             raise Refusal(
                 f"dropout {shown(self.dropout)} is not a probability from 0 to below 1",
