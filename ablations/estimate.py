@@ -137,7 +137,7 @@ def _trials(cell: Cell) -> tuple[Cell, Cell]:
 
 
 def _as_in_a_trial(training: Training) -> float:
-    """How many test images of a trial, all of which are probed, take as long as those of a run."""
+    """How many test images of a trial, all of which are probed, take as long as a run's scoring."""
     probed = min(training.test_images, PROBED)
     return probed + (training.scored_images - probed) / (1 + PROBES)
 

@@ -95,7 +95,7 @@ class Measures(BaseModel):
     model_config = STRICT
 
     boundary: tuple[tuple[Whole, Whole, Whole, Whole], ...]
-    confidence: tuple[tuple[Whole, Whole, Whole], ...]
+    confidence: tuple[tuple[Whole, Whole, Whole], ...] = Field(min_length=1)
     start: Checkerboard | None
     end: Checkerboard | None
     shifts: Shifts | None

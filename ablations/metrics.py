@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Final, Literal, Self, final
 
 import numpy as np
@@ -37,29 +38,34 @@ class Stored:
     """What metrics are made of, from one record.
 
     `counts` is (bands, classes, 3): true positives, false positives and false negatives in pixels,
-    over all test images; band b begins `bands[b]` pixels from the edge of the scored window and has
-    `pixels[b]` pixels, over all test images. The last `scored` classes count.
+    over all test images, of which the last `scored` classes count. Band b begins `bands[b]` pixels
+    from the edge of the scored window; `wrong[b]` of its `decisions[b]` are wrong: of one for each
+    pixel, or for each pixel and class where classes overlap.
     """
 
     counts: Counts
-    bands: Counts
-    pixels: Counts
     scored: int
-    exclusive: bool
+    bands: tuple[int, ...]
+    decisions: tuple[int, ...]
+    wrong: tuple[int, ...]
     measures: Measures | None
 
     @classmethod
     def of(cls, record: Record) -> Self:
         """Of a run that did not diverge."""
-        cell, bands = record.parsed_cell(), np.array(record.bands, dtype=np.int64)
-        task = TASKS[cell.task.name]
-        area = np.maximum(cell.task.scored - 2 * np.append(bands, cell.task.scored), 0) ** 2
+        cell = record.parsed_cell()
+        task, window = TASKS[cell.task.name], cell.task.scored
+        counts = np.asarray(record.counts, dtype=np.int64)
+        # A wrong pixel of classes that exclude each other is missed by one and wrong in another.
+        wrong = counts[..., 2 if task.exclusive else slice(1, 3)].reshape(len(counts), -1)
+        areas = [max(window - 2 * band, 0) ** 2 for band in (*record.bands, window)]
+        each = cell.training.test_images * (1 if task.exclusive else len(task.classes))
         return cls(
-            counts=np.asarray(record.counts, dtype=np.int64),
-            bands=bands,
-            pixels=-np.diff(area) * cell.training.test_images,
+            counts=counts,
             scored=len(task.scored_classes),
-            exclusive=task.exclusive,
+            bands=record.bands,
+            decisions=tuple(each * (outer - inner) for outer, inner in pairwise(areas)),
+            wrong=tuple(wrong.sum(axis=1).tolist()),
             measures=record.measures,
         )
 
@@ -110,8 +116,8 @@ def _ratio(part: Counts, whole: Counts) -> Scores:
 
 def macro(scores: Scores) -> float:
     """The mean over the classes that have a score; nan if none has."""
-    known = scores[~np.isnan(scores)]
-    return float(known.mean()) if known.size else math.nan
+    known = [score for score in scores.tolist() if not math.isnan(score)]
+    return sum(known) / len(known) if known else math.nan
 
 
 def _overlap(
@@ -124,17 +130,16 @@ def _overlap(
 
 def _error(stored: Stored, least: int, most: int | None = None) -> float:
     """The share of decisions that are wrong: of pixels, or of pixels of each overlapping class."""
-    chosen = _between(stored, least, most)
-    _, wrong, missed = stored.counts[chosen].sum(axis=(0, 1)).tolist()
-    decisions = int(stored.pixels[chosen].sum()) * (1 if stored.exclusive else stored.scored)
-    return (missed if stored.exclusive else wrong + missed) / decisions if decisions else math.nan
+    bands = _between(stored, least, most)
+    decisions = sum(stored.decisions[band] for band in bands)
+    return sum(stored.wrong[band] for band in bands) / decisions if decisions else math.nan
 
 
-def _between(stored: Stored, least: int, most: int | None) -> npt.NDArray[np.bool_]:
+def _between(stored: Stored, least: int, most: int | None) -> list[int]:
     """Which bands lie there as a whole."""
-    ends = np.append(stored.bands[1:].astype(np.float64), math.inf)
-    chosen: npt.NDArray[np.bool_] = (stored.bands >= least) & (ends <= (most or math.inf))
-    return chosen
+    ends = (*stored.bands[1:], math.inf)
+    spans = enumerate(zip(stored.bands, ends, strict=True))
+    return [b for b, (first, end) in spans if first >= least and end <= (most or math.inf)]
 
 
 def _border_excess(stored: Stored) -> float:

@@ -83,13 +83,13 @@ def _tile(cell: Cell, apart: int) -> Cell:
 
 
 def _inside(cell: Cell, apart: int) -> int:
-    """The side of what a tile's border does not reach: a net without padding covers it.
+    """The side of what a tile's border does not reach, with and without padding.
 
-    The outermost pixels of that are left to the seam: where upsampling interpolates, it lacks a
-    neighbour there.
+    It is what a net without padding covers, less 2^depth + 1 pixels on each side: so much farther
+    padding is felt where upsampling interpolates (`reach.padding_ring`).
     """
     margin = size_law(replace(cell.spec, padding="valid")).margin
-    return cell.task.size - apart - margin - 2 * apart
+    return cell.task.size - apart - margin - 2 * (apart + 1)
 
 
 def _cut(image: Tensor, place: int, tile: Cell) -> Tensor:

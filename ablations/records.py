@@ -141,9 +141,7 @@ class Record(BaseModel):
         if (self.outcome == "done") is (self.counts is None):
             raise Refusal(f"outcome {self.outcome!r} does not go with its counts")
         classes = len(TASKS[cell.task.name].classes)
-        shape = [classes] * len(self.bands)
-        if self.counts is not None and (not shape or list(map(len, self.counts)) != shape):
-            raise Refusal(f"counts are not those of {len(self.bands)} bands and the task's classes")
+        self._require_bands(classes)
         evaluated_at = cell.training.evaluated_at if self.outcome == "done" else []
         if [each.step for each in self.curve] != evaluated_at:
             raise Refusal(f"its evaluations are not those after steps {shown(evaluated_at)}")
@@ -155,6 +153,13 @@ class Record(BaseModel):
             self.measures.require_consistent(classes)
         if self.example is not None:
             self.example.require_sizes(cell.task.size, cell.task.scored)
+
+    def _require_bands(self, classes: int) -> None:
+        shape = [classes] * len(self.bands)
+        if self.counts is not None and (not shape or list(map(len, self.counts)) != shape):
+            raise Refusal(f"counts are not those of {len(self.bands)} bands and the task's classes")
+        if list(self.bands) != sorted({0, *self.bands}):
+            raise Refusal(f"bands {shown(self.bands)} do not grow from 0")
 
     def parsed_cell(self) -> Cell:
         """The cell that was run."""

@@ -124,7 +124,12 @@ def test_a_list_axis_becomes_tuples() -> None:
 
 MISTAKES = [
     ("seeds = 2", "seeds = 2\nheadline = 'IuO'", 4, "headline 'IuO' is not one of IoU, Dice, "),
-    ('["concat", "none"]', '["concat", "nome"]', 6, "skip 'nome' is not one of concat, add, none"),
+    (
+        '["concat", "none"]',
+        '["concat", "nome"]',
+        6,
+        "skip 'nome' is not one of concat, add, attention, none",
+    ),
     ('["concat", "none"]', "[]", 6, "axis skip = [] is not a list of values"),
     ('["concat", "none"]', '"concat"', 6, "is not a list of values"),
     ('["concat", "none"]', '["add", "add"]', 6, "names a value twice"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -10,10 +12,12 @@ from ablations.cell import Cell
 from ablations.hardware import find_hardware
 from ablations.learner import pair_weights
 from ablations.plan_file import read_plan
-from ablations.probing import checkerboard, measures_of, period_two, shifts
+from ablations.probing import _inside, checkerboard, measures_of, period_two, shifts
 from ablations.scoring import Tally
 from tests.samples import TINY
 from unet import UNet
+from unet.reach import padding_ring
+from unet.upsampling import UPSAMPLINGS
 
 HARDWARE = find_hardware("cpu")._replace(precision="float32")
 
@@ -101,10 +105,21 @@ def test_the_same_pixels_are_compared_with_and_without_padding() -> None:
     valid, zeros = (shifts(*net_and_cell(p, "nearest"), HARDWARE) for p in ("valid", "zeros"))
     assert valid is not None
     assert zeros is not None
-    assert valid[:2, 0].tolist() == zeros[:2, 0].tolist() == [5 * 7**2, 5 * 4**2]
+    assert valid[:2, 0].tolist() == zeros[:2, 0].tolist() == [5 * 5**2, 5 * 2**2]
     # Of 5 images: tiles of 56 cover 16 pixels or all 56, and share 4 less.
     assert valid[2, 0] == 5 * (12**2 - 4**2)
     assert zeros[2, 0] == 5 * (52**2 - 44**2)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+@pytest.mark.parametrize("choice", [{"upsampling": each} for each in UPSAMPLINGS])
+def test_padding_does_not_reach_inside(depth: int, choice: dict[str, str]) -> None:
+    """However a net upsamples, the ring that padding can touch is no wider than what is cut off."""
+    _, cell = net_and_cell("zeros", "nearest")
+    cell = replace(cell, spec=replace(cell.spec, depth=depth, **choice))  # type: ignore[arg-type]  # fields of a spec
+    apart = 2**depth
+    cut_off = cell.task.size - apart - _inside(cell, apart)
+    assert cut_off // 2 >= padding_ring(cell.spec)
 
 
 def test_images_too_small_for_tiles_are_not_compared() -> None:

@@ -29,7 +29,12 @@ TOO_MANY = {name: {"pixels": 8, "changed": 9} for name in ("one", "lattice", "se
 
 def measured(**values: object) -> dict[str, object]:
     """Sound measures of five classes, but for `values`."""
-    sound = {"boundary": [[1, 1, 1, 1]] * 5, "confidence": [], "start": BOARD, "end": BOARD}
+    sound = {
+        "boundary": [[1, 1, 1, 1]] * 5,
+        "confidence": [[0, 0, 0]],
+        "start": BOARD,
+        "end": BOARD,
+    }
     return {**sound, "shifts": None, **values}
 
 
@@ -51,6 +56,12 @@ def measured(**values: object) -> dict[str, object]:
         ({"measures": measured(boundary=[[1, 1, 1, 1]])}, "boundaries of 1 classes where the"),
         ({"measures": measured(boundary=[[1, 2, 1, 1]] * 5)}, "more of a boundary lies near"),
         ({"measures": measured(boundary=[[1, 1, 1]] * 5)}, "measures.boundary.0.3: Field required"),
+        ({"bands": [0, 4, 2, 8, 16]}, "bands (0, 4, 2, 8, 16) do not grow from 0"),
+        ({"bands": [1, 2, 4, 8, 16]}, "bands (1, 2, 4, 8, 16) do not grow from 0"),
+        (
+            {"measures": measured(confidence=[])},
+            "measures.confidence: Tuple should have at least 1",
+        ),
         ({"measures": measured(confidence=[[1, 0, 2]])}, "of 1 decisions 2 were right"),
         ({"measures": measured(confidence=[[1, 2**21, 1]])}, "1 were right, in 2097152 units"),
         ({"measures": measured(end={**BOARD, "total": 1.0})}, "power at period 2 is 3 of all"),
