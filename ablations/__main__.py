@@ -16,23 +16,14 @@ if __name__ == "__main__":
 import typer
 from rich.console import Console
 
-from ablations.bench import measure
-from ablations.cluster import Cluster
-from ablations.committed import rebuild
-from ablations.doctor import examine, mend
-from ablations.engines import RUN_SECONDS, Engine, Make, trainer
-from ablations.estimate import Work, estimate
-from ablations.explain import find, told
-from ablations.exports import FORMATS, export
 from ablations.files import replace_file
-from ablations.hardware import usual_workers
-from ablations.merge import merge
-from ablations.performance import BENCHMARKS, performance_files, read_measurements
-from ablations.pilot import Needs
-from ablations.plan import Plan
-from ablations.plan_file import load_plan, shipped_plans
-from ablations.processes import Workers
-from ablations.progress import (
+from ablations.pages.bench import measure
+from ablations.pages.committed import rebuild
+from ablations.pages.performance import BENCHMARKS, performance_files, read_measurements
+from ablations.reporting.explain import find, told
+from ablations.reporting.exports import FORMATS, export
+from ablations.reporting.pilot import Needs
+from ablations.reporting.progress import (
     Tried,
     Watcher,
     estimate_lines,
@@ -40,11 +31,20 @@ from ablations.progress import (
     power_lines,
     summary_of,
 )
-from ablations.report import write_report
-from ablations.results import Results
-from ablations.selection import Selection, Shard, read_only
-from ablations.store import Store
-from ablations.sweep import STORE, Sweep, brought_to_end, heeding_signals, tally
+from ablations.reporting.report import write_report
+from ablations.reporting.results import Results
+from ablations.running.cluster import Cluster
+from ablations.running.engines import RUN_SECONDS, Engine, Make, trainer
+from ablations.running.estimate import Work, estimate
+from ablations.running.processes import Workers
+from ablations.running.sweep import STORE, Sweep, brought_to_end, heeding_signals, tally
+from ablations.runs.plan import Plan
+from ablations.runs.selection import Selection, Shard, read_only
+from ablations.storage.doctor import examine, mend
+from ablations.storage.merge import merge
+from ablations.storage.plan_file import load_plan, shipped_plans
+from ablations.storage.store import Store
+from ablations.training.hardware import usual_workers
 from unet.refusal import Refusal, refusals_shown, require_choice, say
 
 INTERRUPTED = 130

@@ -8,12 +8,12 @@ import pytest
 import torch
 from hypothesis import HealthCheck, Phase, settings
 
-from ablations.cell import Cell
-from ablations.hardware import find_hardware
-from ablations.plan import Plan
-from ablations.plan_file import read_plan
-from ablations.records import Record
-from ablations.train import Trainer
+from ablations.runs.cell import Cell
+from ablations.runs.plan import Plan
+from ablations.runs.records import Record
+from ablations.storage.plan_file import read_plan
+from ablations.training.hardware import find_hardware
+from ablations.training.train import Trainer
 from tests.samples import TINY
 
 # They need packages that only `nox -s bench` and `nox -s fuzz` install.

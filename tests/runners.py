@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from ablations.cell import Cell
-from ablations.hardware import Hardware, find_hardware
-from ablations.records import Record
-from ablations.train import Trainer
+from ablations.runs.cell import Cell
+from ablations.runs.records import Record
+from ablations.training.hardware import Hardware, find_hardware
+from ablations.training.train import Trainer
 from tests.endurance.sleeper import record_of
 
 

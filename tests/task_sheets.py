@@ -11,9 +11,9 @@ from collections.abc import Iterator
 import torch
 
 from ablations.files import replace_file
-from ablations.records import Picture
-from ablations.shapes import TASKS, Batch, Look
-from ablations.sheets import Row, Sheet
+from ablations.pages.sheets import Row, Sheet
+from ablations.runs.records import Picture
+from ablations.tasks.shapes import TASKS, Batch, Look
 from tests.samples import ROOT
 
 RECORD = ROOT / "reports" / "records" / "tasks.json"

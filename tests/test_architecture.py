@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from ablations.architecture import DIFFERENCES, ladder_rows
-from ablations.costs import EQUALS, cost_lines, cost_table
+from ablations.pages.architecture import DIFFERENCES, ladder_rows
+from ablations.pages.costs import EQUALS, cost_lines, cost_table
 from unet import PAPER, RELEASE, SPECS, TUTORIAL, UNet, UNetSpec, algebra
 from unet.model import convolutions
 from unet.reach import receptive_field

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ablations.cell import Cell
-from ablations.hardware import find_hardware
-from ablations.plan_file import load_plan
-from ablations.results import scores
-from ablations.shapes import TASKS
-from ablations.train import Trainer
+from ablations.reporting.results import scores
+from ablations.runs.cell import Cell
+from ablations.storage.plan_file import load_plan
+from ablations.tasks.shapes import TASKS
+from ablations.training.hardware import find_hardware
+from ablations.training.train import Trainer
 from tests.benchmarks import generator, tutorial
 from unet.skips import center_crop
 

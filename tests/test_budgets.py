@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import pytest
 
-from ablations.budgets import courses, sentences, table
-from ablations.cell import Cell
-from ablations.explain import told
-from ablations.plan_file import load_plan, read_plan
-from ablations.report import render
-from ablations.results import Results
-from ablations.verdicts import findings
+from ablations.reporting.budgets import courses, sentences, table
+from ablations.reporting.explain import told
+from ablations.reporting.report import render
+from ablations.reporting.results import Results
+from ablations.reporting.verdicts import findings
+from ablations.runs.cell import Cell
+from ablations.storage.plan_file import load_plan, read_plan
 from tests.endurance.sleeper import record_of
 from tests.samples import TINY
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import settings
 from scipy import stats
 
-from ablations.calibration import calibration_files
-from ablations.power import flips_power, reachable_alpha
-from ablations.promises import PROMISES, TOLERANCE, Calibration, Count, read_calibration
-from ablations.statistics import ALPHA, LEVEL
+from ablations.judgement.power import flips_power, reachable_alpha
+from ablations.judgement.statistics import ALPHA, LEVEL
+from ablations.pages.calibration import calibration_files
+from ablations.pages.promises import PROMISES, TOLERANCE, Calibration, Count, read_calibration
 from tests.calibration import simulation
 from tests.calibration.__main__ import RECORD
 from tests.calibration.noises import NOISES

@@ -21,16 +21,16 @@ from typing import Final
 import pytest
 from typing_extensions import TypeIs
 
-from ablations import admission
-from ablations import cluster as cluster_module
-from ablations.actor import Actor, versions
-from ablations.cluster import Cluster, records_of, require_same_versions
-from ablations.engines import Crashed, Engine, Outcome
-from ablations.plan import Plan
-from ablations.processes import Workers
-from ablations.records import Record
-from ablations.store import Store
-from ablations.sweep import STORE
+from ablations.running import admission
+from ablations.running import cluster as cluster_module
+from ablations.running.actor import Actor, versions
+from ablations.running.cluster import Cluster, records_of, require_same_versions
+from ablations.running.engines import Crashed, Engine, Outcome
+from ablations.running.processes import Workers
+from ablations.running.sweep import STORE
+from ablations.runs.plan import Plan
+from ablations.runs.records import Record
+from ablations.storage.store import Store
 from tests.runners import CannotStart, FailsTogether, FailsTwice, Hangs, Trains
 from tests.test_sweep import start, stored, wait_for_records
 from unet import Refusal

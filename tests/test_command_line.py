@@ -16,13 +16,13 @@ from typer.testing import CliRunner, Result
 
 import ablations.__main__ as ablations_command
 import unet.__main__ as unet_command
-from ablations.engines import Crashed
-from ablations.leases import Leases
-from ablations.plan import Plan
-from ablations.progress import Watcher
-from ablations.records import Record
-from ablations.store import Store
-from ablations.sweep import STORE, Tally, missing_cells
+from ablations.reporting.progress import Watcher
+from ablations.running.engines import Crashed
+from ablations.running.sweep import STORE, Tally, missing_cells
+from ablations.runs.plan import Plan
+from ablations.runs.records import Record
+from ablations.storage.leases import Leases
+from ablations.storage.store import Store
 from tests.runners import HasNoRoom
 from tests.samples import ROOT, TINY
 from tests.test_algebra import FIGURE_1
@@ -137,7 +137,8 @@ def test_light_commands_do_not_import_torch() -> None:
     """`--help`, sizes and plan start in a blink."""
     script = (
         "import sys; sys.argv = sys.argv[1:]\n"
-        "import ablations.__main__, unet.__main__, unet, ablations.report, ablations.store\n"
+        "import ablations.__main__, unet.__main__, unet\n"
+        "import ablations.reporting.report, ablations.storage.store\n"
         "assert 'torch' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from ablations.conformance import read_conformance
-from ablations.kills import kill_files, read_kills, read_others
-from ablations.performance import Comparison, read_measurements
-from ablations.sheets import read_sheets
+from ablations.pages.conformance import read_conformance
+from ablations.pages.kills import kill_files, read_kills, read_others
+from ablations.pages.performance import Comparison, read_measurements
+from ablations.pages.sheets import read_sheets
 from tests.samples import ROOT
 from unet import Refusal
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ablations.comparisons import asked, budgets, comparisons
-from ablations.contrasts import Design
+from ablations.judgement.comparisons import asked, budgets, comparisons
+from ablations.judgement.contrasts import Design
 
 SKIPS = ("concat", "none")
 

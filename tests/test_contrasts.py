@@ -8,8 +8,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from ablations.contrasts import Contrast, Design, contrasts
-from ablations.statistics import Array
+from ablations.judgement.contrasts import Contrast, Design, contrasts
+from ablations.judgement.statistics import Array
 
 AXES = {
     "padding": ("valid", "zeros", "reflect"),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from ablations.costs import counter_rows
+from ablations.pages.costs import counter_rows
 from tests.strategies import legal_sizes, specs
 from unet import SPECS, Refusal, UNet, UNetSpec, algebra
 from unet.cost import COUNTERS, DEVIATIONS, Deviation, count_with_fvcore

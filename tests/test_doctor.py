@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from ablations.doctor import examine, mend
-from ablations.plan import Plan
-from ablations.plan_file import read_plan
-from ablations.records import Record
-from ablations.store import Store
+from ablations.runs.plan import Plan
+from ablations.runs.records import Record
+from ablations.storage.doctor import examine, mend
+from ablations.storage.plan_file import read_plan
+from ablations.storage.store import Store
 from tests.endurance.sleeper import record_of
 from tests.samples import TINY
 from tests.test_merge import stored

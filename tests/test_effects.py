@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablations.contrasts import Design, contrasts
-from ablations.effects import effects, judged
-from ablations.statistics import holm, smallest_p
+from ablations.judgement.contrasts import Design, contrasts
+from ablations.judgement.effects import effects, judged
+from ablations.judgement.statistics import holm, smallest_p
 
 SPREAD = np.array([-3, -2, -1, 0, 0, 1, 2, 3]) / 1000
 

@@ -16,18 +16,18 @@ from typer.testing import CliRunner
 
 import ablations.__main__ as command
 import unet.__main__ as unet_command
-from ablations.conformance import conformance_files, read_conformance
-from ablations.engines import Crashed, in_one_line
-from ablations.kills import kill_files, read_kills, read_others
-from ablations.performance import Comparison, Measurements, performance_files
-from ablations.plan import Plan
-from ablations.plan_file import read_plan
-from ablations.progress import Watcher, lines_of
-from ablations.records import Record
-from ablations.report import render
-from ablations.results import Results
-from ablations.store import Store
-from ablations.sweep import STORE, Ended, Tally
+from ablations.pages.conformance import conformance_files, read_conformance
+from ablations.pages.kills import kill_files, read_kills, read_others
+from ablations.pages.performance import Comparison, Measurements, performance_files
+from ablations.reporting.progress import Watcher, lines_of
+from ablations.reporting.report import render
+from ablations.reporting.results import Results
+from ablations.running.engines import Crashed, in_one_line
+from ablations.running.sweep import STORE, Ended, Tally
+from ablations.runs.plan import Plan
+from ablations.runs.records import Record
+from ablations.storage.plan_file import read_plan
+from ablations.storage.store import Store
 from ablations.tables import as_csv, inline
 from tests.samples import ROOT, TINY
 from unet import Refusal

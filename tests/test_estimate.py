@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import pytest
 
-from ablations.cell import Cell
-from ablations.estimate import Work, estimate
-from ablations.hardware import Hardware
-from ablations.measures import PROBED, PROBES
-from ablations.plan import Plan
-from ablations.plan_file import load_plan, read_plan
-from ablations.processes import Workers
-from ablations.records import Record
+from ablations.running.estimate import Work, estimate
+from ablations.running.processes import Workers
+from ablations.runs.cell import Cell
+from ablations.runs.measures import PROBED, PROBES
+from ablations.runs.plan import Plan
+from ablations.runs.records import Record
+from ablations.storage.plan_file import load_plan, read_plan
+from ablations.training.hardware import Hardware
 from tests.endurance.sleeper import record_of
 from tests.runners import HasNoRoom
 from tests.samples import TINY

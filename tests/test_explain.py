@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from ablations.explain import find, told
-from ablations.exports import export
-from ablations.plan import Plan
-from ablations.records import Record
-from ablations.store import Store
-from ablations.sweep import STORE
+from ablations.reporting.explain import find, told
+from ablations.reporting.exports import export
+from ablations.running.sweep import STORE
+from ablations.runs.plan import Plan
+from ablations.runs.records import Record
+from ablations.storage.store import Store
 from tests.samples import ROOT
 from unet import Refusal
 

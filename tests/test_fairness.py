@@ -7,14 +7,14 @@ from typing import get_args
 
 import pytest
 
-from ablations.cell import Cell, Training
-from ablations.estimate import Work
-from ablations.fairness import EQUALITIES
-from ablations.plan import Plan
-from ablations.plan_file import load_plan, read_plan
-from ablations.report import render
-from ablations.results import Results
-from ablations.verdicts import findings
+from ablations.reporting.report import render
+from ablations.reporting.results import Results
+from ablations.reporting.verdicts import findings
+from ablations.running.estimate import Work
+from ablations.runs.cell import Cell, Training
+from ablations.runs.fairness import EQUALITIES
+from ablations.runs.plan import Plan
+from ablations.storage.plan_file import load_plan, read_plan
 from tests.endurance.sleeper import record_of
 from tests.samples import TINY
 from unet import Refusal, algebra

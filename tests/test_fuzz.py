@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import ablations.__main__ as command
-from ablations.plan_file import load_plan
-from ablations.sweep import STORE
+from ablations.running.sweep import STORE
+from ablations.storage.plan_file import load_plan
 from tests.endurance import readers as real_readers
 from tests.endurance.fuzz import accepts, tally
 from tests.endurance.hostile import inputs

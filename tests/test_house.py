@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ablations.committed import committed_files, rebuild
+from ablations.pages.committed import committed_files, rebuild
 from tests.samples import ROOT
 
 # Each module with what it may import from this project. Nothing imports back up: a module's
@@ -23,21 +23,21 @@ MAP = {
     "unet.activations": set(),
     "unet.inits": set(),
     "unet.spec": {
-        "unet.refusal", "unet.paddings", "unet.skips", "unet.upsampling", "unet.norms",
-        "unet.inits", "unet.downsamplings", "unet.activations",
+        "unet.refusal", "unet.paddings", "unet.skips", "unet.upsampling", "unet.downsamplings",
+        "unet.norms", "unet.activations", "unet.inits",
     },
     "unet.algebra": {
-        "unet.refusal", "unet.paddings", "unet.skips", "unet.upsampling", "unet.norms", "unet.spec",
-        "unet.downsamplings",
+        "unet.refusal", "unet.paddings", "unet.skips", "unet.upsampling", "unet.downsamplings",
+        "unet.norms", "unet.spec",
     },
     "unet.reach": {"unet.paddings", "unet.upsampling", "unet.spec", "unet.algebra"},
     "unet.memory": {
-        "unet.norms", "unet.paddings", "unet.skips", "unet.spec", "unet.algebra",
-        "unet.downsamplings", "unet.activations",
+        "unet.paddings", "unet.skips", "unet.downsamplings", "unet.norms", "unet.activations",
+        "unet.spec", "unet.algebra",
     },
     "unet.model": {
-        "unet.refusal", "unet.paddings", "unet.skips", "unet.upsampling", "unet.norms",
-        "unet.inits", "unet.spec", "unet.algebra", "unet.downsamplings", "unet.activations",
+        "unet.refusal", "unet.paddings", "unet.skips", "unet.upsampling", "unet.downsamplings",
+        "unet.norms", "unet.activations", "unet.inits", "unet.spec", "unet.algebra",
     },
     "unet.cost": {"unet.refusal", "unet.spec", "unet.model"},
     "unet.places": set(),
@@ -59,29 +59,24 @@ MAP = {
     },
     "unet.checks.sizes": {"unet.anatomy", "unet.examination", "unet.checks.finding"},
     "unet.checks.alignment": {
-        "unet.tracing", "unet.anatomy", "unet.running", "unet.examination",
-        "unet.checks.finding",
+        "unet.tracing", "unet.anatomy", "unet.running", "unet.examination", "unet.checks.finding",
     },
     "unet.checks.wiring": {
-        "unet.tracing", "unet.anatomy", "unet.examination", "unet.checks.finding",
-        "unet.inference",
+        "unet.tracing", "unet.anatomy", "unet.examination", "unet.inference", "unet.checks.finding",
     },
     "unet.checks.counts": {
-        "unet.tracing", "unet.anatomy", "unet.examination", "unet.checks.finding",
-        "unet.inference",
+        "unet.tracing", "unet.anatomy", "unet.examination", "unet.inference", "unet.checks.finding",
     },
     "unet.checks.paper": {
-        "unet.spec", "unet.algebra", "unet.anatomy", "unet.examination", "unet.checks.finding",
-        "unet.checks.activations", "unet.inference",
+        "unet.spec", "unet.algebra", "unet.anatomy", "unet.examination", "unet.inference",
+        "unet.checks.finding", "unet.checks.activations",
     },
     "unet.checks": {
-        "unet.checks.finding", "unet.checks.activations", "unet.checks.alignment",
-        "unet.checks.behaviour", "unet.checks.counts", "unet.checks.paper", "unet.checks.sizes",
-        "unet.checks.wiring",
+        "unet.checks.finding", "unet.checks.activations", "unet.checks.behaviour",
+        "unet.checks.sizes", "unet.checks.alignment", "unet.checks.wiring", "unet.checks.counts",
+        "unet.checks.paper",
     },
-    "unet.verify": {
-        "unet.examination", "unet.inference", "unet.checks", "unet.checks.finding",
-    },
+    "unet.verify": {"unet.examination", "unet.inference", "unet.checks.finding", "unet.checks"},
     "unet.testing": {"unet.examination", "unet.checks", "unet.verify"},
     "unet.subject": {"unet.refusal", "unet.verify"},
     "unet": {"unet.refusal", "unet.spec", "unet.model", "unet.testing"},
@@ -90,221 +85,259 @@ MAP = {
         "unet.subject",
     },
     "ablations": set(),
-    "ablations.painters": set(),
-    "ablations.painters.randomness": set(),
-    "ablations.painters.raster": set(),
-    "ablations.painters.labels": {
-        "ablations.painters.randomness", "ablations.painters.raster",
-    },
-    "ablations.painters.objects": {
-        "ablations.painters.randomness", "ablations.painters.raster",
-    },
-    "ablations.painters.thin": {
-        "ablations.painters.randomness", "ablations.painters.raster",
-    },
-    "ablations.painters.texture": {
-        "ablations.painters.randomness", "ablations.painters.raster",
-    },
-    "ablations.painters.border": {
-        "ablations.painters.randomness", "ablations.painters.raster", "ablations.painters.labels",
-    },
-    "ablations.painters.position": {
-        "ablations.painters.randomness", "ablations.painters.raster",
-    },
-    "ablations.painters.crowded": {
-        "ablations.painters.randomness", "ablations.painters.raster",
-    },
-    "ablations.shapes": {
-        "ablations.painters.randomness", "ablations.painters.raster",
-        "ablations.painters.labels", "ablations.painters.objects", "ablations.painters.thin",
-        "ablations.painters.texture", "ablations.painters.border", "ablations.painters.position",
-        "ablations.painters.crowded",
-    },
-    "ablations.statistics": set(),
-    "ablations.contrasts": {"ablations.statistics"},
-    "ablations.effects": {"ablations.statistics", "ablations.contrasts"},
-    "ablations.power": {"unet.refusal", "ablations.statistics"},
     "ablations.files": {"unet.refusal"},
     "ablations.tables": {"unet.refusal"},
-    "ablations.tuning": {"ablations.tables"},
-    "ablations.cell": {"unet.refusal", "unet.spec", "unet.algebra", "ablations.shapes"},
-    "ablations.measures": {"unet.refusal", "ablations.cell"},
-    "ablations.records": {
-        "unet.refusal", "ablations.shapes", "ablations.cell", "ablations.measures",
+    "ablations.tasks": set(),
+    "ablations.tasks.painters": set(),
+    "ablations.tasks.painters.randomness": set(),
+    "ablations.tasks.painters.raster": set(),
+    "ablations.tasks.painters.labels": {
+        "ablations.tasks.painters.randomness", "ablations.tasks.painters.raster",
     },
-    "ablations.metrics": {"ablations.shapes", "ablations.measures", "ablations.records"},
-    "ablations.claims": {"ablations.cell"},
-    "ablations.fairness": {"unet.refusal", "unet.spec", "unet.algebra", "ablations.cell"},
-    "ablations.plan": {
-        "unet.refusal", "unet.spec", "ablations.shapes", "ablations.cell", "ablations.claims",
-        "ablations.fairness",
+    "ablations.tasks.painters.objects": {
+        "ablations.tasks.painters.randomness", "ablations.tasks.painters.raster",
     },
-    "ablations.comparisons": {"ablations.contrasts", "ablations.plan"},
-    "ablations.trials": {
-        "unet.refusal", "ablations.claims", "ablations.comparisons", "ablations.contrasts",
-        "ablations.effects", "ablations.metrics", "ablations.statistics",
+    "ablations.tasks.painters.thin": {
+        "ablations.tasks.painters.randomness", "ablations.tasks.painters.raster",
     },
-    "ablations.plan_file": {
-        "unet.refusal", "unet.algebra", "ablations.cell", "ablations.claims", "ablations.trials",
-        "ablations.metrics", "ablations.plan",
+    "ablations.tasks.painters.texture": {
+        "ablations.tasks.painters.randomness", "ablations.tasks.painters.raster",
     },
-    "ablations.store": {
-        "unet.refusal", "ablations.files", "ablations.plan", "ablations.plan_file",
-        "ablations.records",
+    "ablations.tasks.painters.border": {
+        "ablations.tasks.painters.randomness", "ablations.tasks.painters.raster",
+        "ablations.tasks.painters.labels",
     },
-    "ablations.leases": {"unet.refusal", "ablations.records", "ablations.store"},
-    "ablations.merge": {
-        "unet.refusal", "ablations.plan", "ablations.records", "ablations.store",
+    "ablations.tasks.painters.position": {
+        "ablations.tasks.painters.randomness", "ablations.tasks.painters.raster",
     },
-    "ablations.doctor": {
-        "unet.refusal", "ablations.files", "ablations.plan", "ablations.records",
-        "ablations.store",
+    "ablations.tasks.painters.crowded": {
+        "ablations.tasks.painters.randomness", "ablations.tasks.painters.raster",
     },
-    "ablations.hardware": {"unet.refusal", "unet.algebra", "unet.memory", "ablations.cell"},
-    "ablations.learner": {
-        "unet.inits", "unet.skips", "unet.model",
-        "ablations.shapes", "ablations.cell", "ablations.hardware",
+    "ablations.tasks.shapes": {
+        "ablations.tasks.painters.randomness", "ablations.tasks.painters.raster",
+        "ablations.tasks.painters.labels", "ablations.tasks.painters.objects",
+        "ablations.tasks.painters.thin", "ablations.tasks.painters.texture",
+        "ablations.tasks.painters.border", "ablations.tasks.painters.position",
+        "ablations.tasks.painters.crowded",
     },
-    "ablations.scoring": {
-        "unet.model", "ablations.shapes", "ablations.cell", "ablations.measures",
-        "ablations.records", "ablations.hardware", "ablations.learner",
+    "ablations.runs": set(),
+    "ablations.runs.cell": {"unet.refusal", "unet.spec", "unet.algebra", "ablations.tasks.shapes"},
+    "ablations.runs.measures": {"unet.refusal", "ablations.runs.cell"},
+    "ablations.runs.records": {
+        "unet.refusal", "ablations.tasks.shapes", "ablations.runs.cell", "ablations.runs.measures",
     },
-    "ablations.probing": {
-        "unet.algebra", "unet.skips", "unet.model", "ablations.cell", "ablations.measures",
-        "ablations.hardware", "ablations.learner", "ablations.scoring",
+    "ablations.runs.claims": {"ablations.runs.cell"},
+    "ablations.runs.fairness": {"unet.refusal", "unet.spec", "unet.algebra", "ablations.runs.cell"},
+    "ablations.runs.plan": {
+        "unet.refusal", "unet.spec", "ablations.tasks.shapes", "ablations.runs.cell",
+        "ablations.runs.claims", "ablations.runs.fairness",
     },
-    "ablations.validation": {
-        "unet.model", "ablations.cell", "ablations.records", "ablations.hardware",
-        "ablations.learner", "ablations.scoring",
+    "ablations.runs.selection": {"unet.refusal", "ablations.runs.cell", "ablations.runs.plan"},
+    "ablations.judgement": set(),
+    "ablations.judgement.statistics": set(),
+    "ablations.judgement.contrasts": {"ablations.judgement.statistics"},
+    "ablations.judgement.effects": {
+        "ablations.judgement.statistics", "ablations.judgement.contrasts",
     },
-    "ablations.train": {
-        "unet.algebra", "ablations.cell", "ablations.records", "ablations.hardware",
-        "ablations.learner", "ablations.scoring", "ablations.probing", "ablations.validation",
+    "ablations.judgement.power": {"unet.refusal", "ablations.judgement.statistics"},
+    "ablations.judgement.tuning": {"ablations.tables"},
+    "ablations.judgement.metrics": {
+        "ablations.tasks.shapes", "ablations.runs.measures", "ablations.runs.records",
     },
-    "ablations.engines": {
-        "unet.refusal", "ablations.cell", "ablations.records", "ablations.hardware",
-        "ablations.train",
+    "ablations.judgement.comparisons": {"ablations.runs.plan", "ablations.judgement.contrasts"},
+    "ablations.judgement.trials": {
+        "unet.refusal", "ablations.runs.claims", "ablations.judgement.statistics",
+        "ablations.judgement.contrasts", "ablations.judgement.effects",
+        "ablations.judgement.metrics", "ablations.judgement.comparisons",
     },
-    "ablations.processes": {
-        "unet.refusal", "ablations.cell", "ablations.records", "ablations.hardware",
-        "ablations.engines",
+    "ablations.storage": set(),
+    "ablations.storage.plan_file": {
+        "unet.refusal", "unet.algebra", "ablations.runs.cell", "ablations.runs.claims",
+        "ablations.runs.plan", "ablations.judgement.metrics", "ablations.judgement.trials",
     },
-    "ablations.admission": {"unet.refusal"},
-    "ablations.actor": {"ablations.cell", "ablations.engines"},
-    "ablations.cluster": {
-        "unet.refusal", "ablations.cell", "ablations.records", "ablations.hardware",
-        "ablations.engines", "ablations.admission", "ablations.actor",
+    "ablations.storage.store": {
+        "unet.refusal", "ablations.files", "ablations.runs.records", "ablations.runs.plan",
+        "ablations.storage.plan_file",
     },
-    "ablations.estimate": {
-        "unet.refusal", "ablations.cell", "ablations.measures", "ablations.plan",
-        "ablations.records", "ablations.engines", "ablations.processes",
+    "ablations.storage.leases": {
+        "unet.refusal", "ablations.runs.records", "ablations.storage.store",
     },
-    "ablations.selection": {"unet.refusal", "ablations.cell", "ablations.plan"},
-    "ablations.sweep": {
-        "ablations.cell", "ablations.plan", "ablations.records", "ablations.store",
-        "ablations.leases", "ablations.engines", "ablations.selection",
+    "ablations.storage.merge": {
+        "unet.refusal", "ablations.runs.records", "ablations.runs.plan", "ablations.storage.store",
     },
-    "ablations.results": {
-        "unet.spec", "unet.memory", "ablations.shapes", "ablations.metrics",
-        "ablations.statistics", "ablations.cell",
-        "ablations.contrasts", "ablations.comparisons", "ablations.effects", "ablations.plan",
-        "ablations.records", "ablations.tuning",
+    "ablations.storage.doctor": {
+        "unet.refusal", "ablations.files", "ablations.runs.records", "ablations.runs.plan",
+        "ablations.storage.store",
     },
-    "ablations.exports": {
-        "unet.refusal", "ablations.files", "ablations.tables", "ablations.plan",
-        "ablations.plan_file", "ablations.records", "ablations.store", "ablations.results",
+    "ablations.training": set(),
+    "ablations.training.hardware": {
+        "unet.refusal", "unet.algebra", "unet.memory", "ablations.runs.cell",
     },
-    "ablations.pilot": {
-        "unet.refusal", "ablations.contrasts", "ablations.comparisons", "ablations.plan",
-        "ablations.power",
-        "ablations.results",
+    "ablations.training.learner": {
+        "unet.skips", "unet.inits", "unet.model", "ablations.tasks.shapes", "ablations.runs.cell",
+        "ablations.training.hardware",
     },
-    "ablations.progress": {
-        "unet.refusal", "ablations.plan", "ablations.records", "ablations.store",
-        "ablations.engines", "ablations.sweep", "ablations.estimate", "ablations.pilot",
+    "ablations.training.scoring": {
+        "unet.model", "ablations.tasks.shapes", "ablations.runs.cell", "ablations.runs.measures",
+        "ablations.runs.records", "ablations.training.hardware", "ablations.training.learner",
     },
-    "ablations.explain": {
-        "unet.refusal", "unet.spec", "ablations.shapes", "ablations.metrics", "ablations.contrasts",
-        "ablations.plan", "ablations.records", "ablations.store", "ablations.sweep",
-        "ablations.results", "ablations.exports",
+    "ablations.training.probing": {
+        "unet.skips", "unet.algebra", "unet.model", "ablations.runs.cell",
+        "ablations.runs.measures", "ablations.training.hardware", "ablations.training.learner",
+        "ablations.training.scoring",
     },
-    "ablations.verdicts": {
-        "ablations.metrics", "ablations.statistics", "ablations.contrasts", "ablations.comparisons",
-        "ablations.effects", "ablations.tables", "ablations.results",
+    "ablations.training.validation": {
+        "unet.model", "ablations.runs.cell", "ablations.runs.records",
+        "ablations.training.hardware", "ablations.training.learner", "ablations.training.scoring",
     },
-    "ablations.budgets": {
-        "ablations.metrics", "ablations.statistics", "ablations.contrasts",
-        "ablations.comparisons", "ablations.effects", "ablations.plan", "ablations.tables",
-        "ablations.results", "ablations.verdicts",
+    "ablations.training.train": {
+        "unet.algebra", "ablations.runs.cell", "ablations.runs.records",
+        "ablations.training.hardware", "ablations.training.learner", "ablations.training.scoring",
+        "ablations.training.probing", "ablations.training.validation",
     },
-    "ablations.figures": {
-        "ablations.shapes", "ablations.records", "ablations.comparisons", "ablations.results",
-        "ablations.budgets",
+    "ablations.running": set(),
+    "ablations.running.engines": {
+        "unet.refusal", "ablations.runs.cell", "ablations.runs.records",
+        "ablations.training.hardware", "ablations.training.train",
     },
-    "ablations.sheets": {
-        "unet.refusal", "ablations.files", "ablations.cell", "ablations.shapes",
-        "ablations.records", "ablations.figures",
+    "ablations.running.processes": {
+        "unet.refusal", "ablations.runs.cell", "ablations.runs.records",
+        "ablations.training.hardware", "ablations.running.engines",
     },
-    "ablations.conditions": {
-        "unet.spec", "ablations.shapes", "ablations.fairness", "ablations.plan",
-        "ablations.results", "ablations.tables",
+    "ablations.running.admission": {"unet.refusal"},
+    "ablations.running.actor": {"ablations.runs.cell", "ablations.running.engines"},
+    "ablations.running.cluster": {
+        "unet.refusal", "ablations.runs.cell", "ablations.runs.records",
+        "ablations.training.hardware", "ablations.running.engines", "ablations.running.admission",
+        "ablations.running.actor",
     },
-    "ablations.metric_tables": {
-        "ablations.measures", "ablations.metrics", "ablations.statistics", "ablations.tables",
-        "ablations.results",
+    "ablations.running.estimate": {
+        "unet.refusal", "ablations.runs.cell", "ablations.runs.measures", "ablations.runs.records",
+        "ablations.runs.plan", "ablations.running.engines", "ablations.running.processes",
     },
-    "ablations.report": {
-        "unet.refusal", "ablations.shapes", "ablations.metrics", "ablations.plan",
-        "ablations.statistics", "ablations.files", "ablations.tables", "ablations.comparisons",
-        "ablations.results", "ablations.budgets", "ablations.conditions", "ablations.figures",
-        "ablations.verdicts", "ablations.metric_tables", "ablations.tuning",
+    "ablations.running.sweep": {
+        "ablations.runs.cell", "ablations.runs.records", "ablations.runs.plan",
+        "ablations.runs.selection", "ablations.storage.store", "ablations.storage.leases",
+        "ablations.running.engines",
     },
-    "ablations.findings": {
-        "ablations.shapes", "ablations.statistics", "ablations.effects", "ablations.claims",
-        "ablations.trials", "ablations.tables", "ablations.results",
+    "ablations.reporting": set(),
+    "ablations.reporting.results": {
+        "unet.spec", "unet.memory", "ablations.tasks.shapes", "ablations.runs.cell",
+        "ablations.runs.records", "ablations.runs.plan", "ablations.judgement.statistics",
+        "ablations.judgement.contrasts", "ablations.judgement.effects",
+        "ablations.judgement.tuning", "ablations.judgement.metrics",
+        "ablations.judgement.comparisons",
     },
-    "ablations.architecture": {"unet.spec", "unet.algebra", "unet.reach", "ablations.tables"},
-    "ablations.costs": {
+    "ablations.reporting.exports": {
+        "unet.refusal", "ablations.files", "ablations.tables", "ablations.runs.records",
+        "ablations.runs.plan", "ablations.storage.plan_file", "ablations.storage.store",
+        "ablations.reporting.results",
+    },
+    "ablations.reporting.pilot": {
+        "unet.refusal", "ablations.runs.plan", "ablations.judgement.contrasts",
+        "ablations.judgement.power", "ablations.judgement.comparisons",
+        "ablations.reporting.results",
+    },
+    "ablations.reporting.progress": {
+        "unet.refusal", "ablations.runs.records", "ablations.runs.plan", "ablations.storage.store",
+        "ablations.running.engines", "ablations.running.estimate", "ablations.running.sweep",
+        "ablations.reporting.pilot",
+    },
+    "ablations.reporting.explain": {
+        "unet.refusal", "unet.spec", "ablations.tasks.shapes", "ablations.runs.records",
+        "ablations.runs.plan", "ablations.judgement.contrasts", "ablations.judgement.metrics",
+        "ablations.storage.store", "ablations.running.sweep", "ablations.reporting.results",
+        "ablations.reporting.exports",
+    },
+    "ablations.reporting.verdicts": {
+        "ablations.tables", "ablations.judgement.statistics", "ablations.judgement.contrasts",
+        "ablations.judgement.effects", "ablations.judgement.metrics",
+        "ablations.judgement.comparisons", "ablations.reporting.results",
+    },
+    "ablations.reporting.budgets": {
+        "ablations.tables", "ablations.runs.plan", "ablations.judgement.statistics",
+        "ablations.judgement.contrasts", "ablations.judgement.effects",
+        "ablations.judgement.metrics", "ablations.judgement.comparisons",
+        "ablations.reporting.results", "ablations.reporting.verdicts",
+    },
+    "ablations.reporting.figures": {
+        "ablations.tasks.shapes", "ablations.runs.records", "ablations.judgement.comparisons",
+        "ablations.reporting.results", "ablations.reporting.budgets",
+    },
+    "ablations.reporting.conditions": {
+        "unet.spec", "ablations.tables", "ablations.tasks.shapes", "ablations.runs.fairness",
+        "ablations.runs.plan", "ablations.reporting.results",
+    },
+    "ablations.reporting.metric_tables": {
+        "ablations.tables", "ablations.runs.measures", "ablations.judgement.statistics",
+        "ablations.judgement.metrics", "ablations.reporting.results",
+    },
+    "ablations.reporting.report": {
+        "unet.refusal", "ablations.files", "ablations.tables", "ablations.tasks.shapes",
+        "ablations.runs.plan", "ablations.judgement.statistics", "ablations.judgement.tuning",
+        "ablations.judgement.metrics", "ablations.judgement.comparisons",
+        "ablations.reporting.results", "ablations.reporting.verdicts",
+        "ablations.reporting.budgets", "ablations.reporting.figures",
+        "ablations.reporting.conditions", "ablations.reporting.metric_tables",
+    },
+    "ablations.reporting.findings": {
+        "ablations.tables", "ablations.tasks.shapes", "ablations.runs.claims",
+        "ablations.judgement.statistics", "ablations.judgement.effects",
+        "ablations.judgement.trials", "ablations.reporting.results",
+    },
+    "ablations.pages": set(),
+    "ablations.pages.sheets": {
+        "unet.refusal", "ablations.files", "ablations.tasks.shapes", "ablations.runs.cell",
+        "ablations.runs.records", "ablations.reporting.figures",
+    },
+    "ablations.pages.architecture": {"unet.spec", "unet.algebra", "unet.reach", "ablations.tables"},
+    "ablations.pages.costs": {
         "unet.spec", "unet.algebra", "unet.memory", "unet.cost", "ablations.tables",
-        "ablations.architecture",
+        "ablations.pages.architecture",
     },
-    "ablations.endurance": {
-        "unet.refusal", "ablations.cell", "ablations.files", "ablations.tables",
+    "ablations.pages.endurance": {
+        "unet.refusal", "ablations.files", "ablations.tables", "ablations.runs.cell",
     },
-    "ablations.kills": {"unet.refusal", "ablations.files", "ablations.tables"},
-    "ablations.conformance": {"ablations.files", "ablations.tables"},
-    "ablations.performance": {
-        "unet.refusal", "ablations.files", "ablations.cell", "ablations.tables",
+    "ablations.pages.kills": {"unet.refusal", "ablations.files", "ablations.tables"},
+    "ablations.pages.conformance": {"ablations.files", "ablations.tables"},
+    "ablations.pages.performance": {
+        "unet.refusal", "ablations.files", "ablations.tables", "ablations.runs.cell",
     },
-    "ablations.promises": {"ablations.cell", "ablations.files", "ablations.statistics"},
-    "ablations.calibration": {
-        "ablations.statistics", "ablations.power", "ablations.promises", "ablations.tables",
+    "ablations.pages.promises": {
+        "ablations.files", "ablations.runs.cell", "ablations.judgement.statistics",
     },
-    "ablations.committed": {
-        "ablations.files", "ablations.endurance", "ablations.kills", "ablations.conformance",
-        "ablations.exports", "ablations.results", "ablations.performance", "ablations.promises",
-        "ablations.calibration", "ablations.report", "ablations.architecture", "ablations.costs",
-        "ablations.findings", "ablations.sheets",
+    "ablations.pages.calibration": {
+        "ablations.tables", "ablations.judgement.statistics", "ablations.judgement.power",
+        "ablations.pages.promises",
     },
-    "ablations.bench": {
-        "unet.refusal", "ablations.files", "ablations.hardware", "ablations.performance",
+    "ablations.pages.committed": {
+        "ablations.files", "ablations.reporting.results", "ablations.reporting.exports",
+        "ablations.reporting.report", "ablations.reporting.findings", "ablations.pages.sheets",
+        "ablations.pages.architecture", "ablations.pages.costs", "ablations.pages.endurance",
+        "ablations.pages.kills", "ablations.pages.conformance", "ablations.pages.performance",
+        "ablations.pages.promises", "ablations.pages.calibration",
+    },
+    "ablations.pages.bench": {
+        "unet.refusal", "ablations.files", "ablations.training.hardware",
+        "ablations.pages.performance",
     },
     "ablations.__main__": {
-        "unet.refusal", "ablations.bench", "ablations.files", "ablations.performance",
-        "ablations.committed", "ablations.cluster", "ablations.engines", "ablations.hardware",
-        "ablations.pilot", "ablations.plan",
-        "ablations.plan_file", "ablations.processes",
-        "ablations.progress", "ablations.report", "ablations.results", "ablations.store",
-        "ablations.exports", "ablations.merge", "ablations.doctor", "ablations.sweep",
-        "ablations.estimate", "ablations.explain", "ablations.selection",
+        "unet.refusal", "ablations.files", "ablations.runs.plan", "ablations.runs.selection",
+        "ablations.storage.plan_file", "ablations.storage.store", "ablations.storage.merge",
+        "ablations.storage.doctor", "ablations.training.hardware", "ablations.running.engines",
+        "ablations.running.processes", "ablations.running.cluster", "ablations.running.estimate",
+        "ablations.running.sweep", "ablations.reporting.results", "ablations.reporting.exports",
+        "ablations.reporting.pilot", "ablations.reporting.progress", "ablations.reporting.explain",
+        "ablations.reporting.report", "ablations.pages.performance", "ablations.pages.committed",
+        "ablations.pages.bench",
     },
 }  # fmt: skip
 
 WITH_TORCH = {
     "unet.joins", "unet.model", "unet.tracing", "unet.anatomy", "unet.running", "unet.arguments",
     "unet.examination", "unet.inference",
-    "unet.verify", "unet.testing", "ablations.learner", "ablations.scoring", "ablations.probing",
-    "ablations.train", "ablations.validation",
+    "unet.verify", "unet.testing", "ablations.training.learner", "ablations.training.scoring",
+    "ablations.training.probing", "ablations.training.train", "ablations.training.validation",
 }  # fmt: skip
 
 NEVER_TORCH = [

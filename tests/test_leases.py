@@ -14,12 +14,12 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from ablations import leases as leases_module
-from ablations.leases import LEASE_SECONDS, Leases
-from ablations.plan import Plan
-from ablations.plan_file import read_plan
-from ablations.records import Record
-from ablations.store import MOST_ATTEMPTS, MOST_LOSSES, Store
+from ablations.runs.plan import Plan
+from ablations.runs.records import Record
+from ablations.storage import leases as leases_module
+from ablations.storage.leases import LEASE_SECONDS, Leases
+from ablations.storage.plan_file import read_plan
+from ablations.storage.store import MOST_ATTEMPTS, MOST_LOSSES, Store
 from tests.samples import TINY
 from unet import Refusal
 
@@ -167,9 +167,9 @@ def test_a_killed_holder_is_known_to_be_dead(tmp_path: Path, tiny: Plan) -> None
     Store.create(path, tiny).close()
     script = (
         "import sys, time; from pathlib import Path\n"
-        "from ablations.leases import Leases\n"
-        "from ablations.plan_file import read_plan\n"
-        "from ablations.store import Store\n"
+        "from ablations.storage.leases import Leases\n"
+        "from ablations.storage.plan_file import read_plan\n"
+        "from ablations.storage.store import Store\n"
         "plan = Store.open(Path(sys.argv[1])).plan\n"
         "with Leases(Store.create(Path(sys.argv[1]), plan)) as leases:\n"
         "    print(leases.claim([sys.argv[2]]), flush=True); time.sleep(60)\n"

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from ablations.leases import Leases
-from ablations.merge import Merged, merge
-from ablations.plan import Plan
-from ablations.plan_file import read_plan
-from ablations.records import Record
-from ablations.selection import Selection, Shard
-from ablations.store import Store
-from ablations.sweep import missing_cells, tally
+from ablations.running.sweep import missing_cells, tally
+from ablations.runs.plan import Plan
+from ablations.runs.records import Record
+from ablations.runs.selection import Selection, Shard
+from ablations.storage.leases import Leases
+from ablations.storage.merge import Merged, merge
+from ablations.storage.plan_file import read_plan
+from ablations.storage.store import Store
 from tests.samples import TINY
 from unet import Refusal
 

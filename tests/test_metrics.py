@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ablations.measures import CONFIDENCE_UNIT, Changed, Checkerboard, Measures, Shifts
-from ablations.metrics import METRICS, boundary_f1, surface_dice
-from ablations.records import Record
-from ablations.results import scores
+from ablations.judgement.metrics import METRICS, boundary_f1, surface_dice
+from ablations.reporting.results import scores
+from ablations.runs.measures import CONFIDENCE_UNIT, Changed, Checkerboard, Measures, Shifts
+from ablations.runs.records import Record
 
 BOARD = Checkerboard(rows=1.0, columns=2.0, both=1.0, total=16.0)
 

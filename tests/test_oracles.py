@@ -10,11 +10,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablations.measures import TOLERANCE
-from ablations.metrics import surface_dice
-from ablations.power import power, seeds_needed
-from ablations.scoring import boundary_counts
-from ablations.statistics import ALPHA, equivalence_p, holm
+from ablations.judgement.metrics import surface_dice
+from ablations.judgement.power import power, seeds_needed
+from ablations.judgement.statistics import ALPHA, equivalence_p, holm
+from ablations.runs.measures import TOLERANCE
+from ablations.training.scoring import boundary_counts
 from tests.calibration.traps import block_p
 
 with warnings.catch_warnings():

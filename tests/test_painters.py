@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy import ndimage
 
-from ablations.painters import thin
-from ablations.shapes import PLAIN, TASKS, Look
+from ablations.tasks.painters import thin
+from ablations.tasks.shapes import PLAIN, TASKS, Look
 
 SIZE = 64
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ablations import bench
-from ablations.performance import (
+from ablations.pages import bench
+from ablations.pages.performance import (
     BENCHMARKS,
     KINDS,
     Comparison,

@@ -6,11 +6,11 @@ import random
 
 import pytest
 
-from ablations.cell import Cell
-from ablations.pilot import Needs
-from ablations.plan_file import load_plan
-from ablations.power import seeds_from_pilot
-from ablations.progress import power_lines
+from ablations.judgement.power import seeds_from_pilot
+from ablations.reporting.pilot import Needs
+from ablations.reporting.progress import power_lines
+from ablations.runs.cell import Cell
+from ablations.storage.plan_file import load_plan
 from tests.test_verdicts import THREE, seen
 from unet import Refusal
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from ablations.cell import Cell
-from ablations.estimate import Work
-from ablations.plan import Plan
-from ablations.plan_file import load_plan, read_plan, shipped_plans
-from ablations.selection import read_only
-from ablations.shapes import Look
+from ablations.running.estimate import Work
+from ablations.runs.cell import Cell
+from ablations.runs.plan import Plan
+from ablations.runs.selection import read_only
+from ablations.storage.plan_file import load_plan, read_plan, shipped_plans
+from ablations.tasks.shapes import Look
 from tests.samples import TINY
 from unet import PAPER, Refusal, algebra
 from unet.spec import spec_with

@@ -9,8 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablations.power import flips_power, power, reachable_alpha, seeds_from_pilot, seeds_needed
-from ablations.statistics import ALPHA, mean_interval, sign_flip_p, smallest_p
+from ablations.judgement.power import (
+    flips_power,
+    power,
+    reachable_alpha,
+    seeds_from_pilot,
+    seeds_needed,
+)
+from ablations.judgement.statistics import ALPHA, mean_interval, sign_flip_p, smallest_p
 from unet.refusal import Refusal
 
 

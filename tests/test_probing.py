@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from ablations.cell import Cell
-from ablations.hardware import find_hardware
-from ablations.learner import pair_weights
-from ablations.plan_file import read_plan
-from ablations.probing import _inside, checkerboard, measures_of, period_two, shifts
-from ablations.scoring import Tally
+from ablations.runs.cell import Cell
+from ablations.storage.plan_file import read_plan
+from ablations.training.hardware import find_hardware
+from ablations.training.learner import pair_weights
+from ablations.training.probing import _inside, checkerboard, measures_of, period_two, shifts
+from ablations.training.scoring import Tally
 from tests.samples import TINY
 from unet import UNet
 from unet.reach import padding_ring

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ablations.records import Picture, Record
+from ablations.runs.records import Picture, Record
 from unet import Refusal
 
 

@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ablations.architecture import CLAIMED_INPUT, TUTORIAL_CLAIMS, tutorial_rows
-from ablations.figures import colours
-from ablations.plan import Plan
-from ablations.plan_file import load_plan, read_plan
-from ablations.records import Record
-from ablations.report import render, write_report
-from ablations.results import MOST_PICTURED, Results, pictured_rows, scores
-from ablations.shapes import TASKS
+from ablations.pages.architecture import CLAIMED_INPUT, TUTORIAL_CLAIMS, tutorial_rows
+from ablations.reporting.figures import colours
+from ablations.reporting.report import render, write_report
+from ablations.reporting.results import MOST_PICTURED, Results, pictured_rows, scores
+from ablations.runs.plan import Plan
+from ablations.runs.records import Record
+from ablations.storage.plan_file import load_plan, read_plan
+from ablations.tasks.shapes import TASKS
 from tests.endurance.sleeper import record_of
 from tests.samples import ROOT, TINY
 from unet import Refusal

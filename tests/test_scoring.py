@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from ablations.cell import Cell
-from ablations.measures import CONFIDENCE_BINS, CONFIDENCE_UNIT, TOLERANCE
-from ablations.plan import Plan
-from ablations.scoring import boundary_counts, confidence_counts
+from ablations.runs.cell import Cell
+from ablations.runs.measures import CONFIDENCE_BINS, CONFIDENCE_UNIT, TOLERANCE
+from ablations.runs.plan import Plan
+from ablations.training.scoring import boundary_counts, confidence_counts
 
 Mask = npt.NDArray[np.bool_]
 

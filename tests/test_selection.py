@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from ablations.plan import Plan
-from ablations.selection import EVERYTHING, Selection, Shard, read_only
+from ablations.runs.plan import Plan
+from ablations.runs.selection import EVERYTHING, Selection, Shard, read_only
 from unet import Refusal
 
 

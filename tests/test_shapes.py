@@ -12,10 +12,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablations.painters import crowded, labels, objects, texture, thin
-from ablations.painters.randomness import between, grey_noise, random_bits
-from ablations.painters.raster import Run, pixels, rows_about
-from ablations.shapes import TASKS, Batch, Look
+from ablations.tasks.painters import crowded, labels, objects, texture, thin
+from ablations.tasks.painters.randomness import between, grey_noise, random_bits
+from ablations.tasks.painters.raster import Run, pixels, rows_about
+from ablations.tasks.shapes import TASKS, Batch, Look
 
 Shape = Callable[[torch.Tensor, torch.Tensor], Run]
 

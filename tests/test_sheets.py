@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from matplotlib.image import imread
 
-from ablations.shapes import TASKS
-from ablations.sheets import read_sheets, sheet_files
+from ablations.pages.sheets import read_sheets, sheet_files
+from ablations.tasks.shapes import TASKS
 from tests import task_sheets
 from unet import Refusal
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from ablations.metrics import dice, iou, macro
-from ablations.statistics import (
+from ablations.judgement.metrics import dice, iou, macro
+from ablations.judgement.statistics import (
     EXACT,
     Array,
     Interval,

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ablations.exports import export, read_export
-from ablations.leases import Leases
-from ablations.plan import Plan
-from ablations.plan_file import read_plan
-from ablations.records import Picture, Record
-from ablations.store import Store
+from ablations.reporting.exports import export, read_export
+from ablations.runs.plan import Plan
+from ablations.runs.records import Picture, Record
+from ablations.storage.leases import Leases
+from ablations.storage.plan_file import read_plan
+from ablations.storage.store import Store
 from tests.samples import TINY
 from unet import Refusal
 
@@ -46,8 +46,8 @@ def test_a_record_survives_kill_9(path: Path, tiny: Plan, tiny_records: list[Rec
     """Once `add` has returned, the writer may die in the middle of the next one."""
     script = (
         "import sys, os, signal; from pathlib import Path\n"
-        "from ablations.records import Record\n"
-        "from ablations.store import Store\n"
+        "from ablations.runs.records import Record\n"
+        "from ablations.storage.store import Store\n"
         "store = Store.create(Path(sys.argv[1]), Store.open(Path(sys.argv[1])).plan)\n"
         "store.add(Record.read(sys.argv[2], 'argv'))\n"
         "store._connection.execute('BEGIN IMMEDIATE')\n"
@@ -114,7 +114,7 @@ def test_a_log_on_a_read_only_medium_is_told(
     Store.open(copy / path.name).close()
     (copy / f"{path.name}-shm").unlink(missing_ok=True)
     assert (copy / f"{path.name}-wal").stat().st_size
-    monkeypatch.setattr("ablations.store.os.access", lambda *_: False)
+    monkeypatch.setattr("ablations.storage.store.os.access", lambda *_: False)
     with pytest.raises(Refusal, match="copy the folder to where it can be written"):
         Store.open(copy / path.name)
 
@@ -205,7 +205,7 @@ def test_a_full_disk_is_refused_and_loses_nothing(
 
 def test_two_makers_of_one_store_agree(path: Path, tiny: Plan) -> None:
     """Whoever comes second finds the tables made."""
-    from ablations.store import _initialise
+    from ablations.storage.store import _initialise
 
     with Store.create(path, tiny), sqlite3.connect(path, isolation_level=None) as second:
         _initialise(second, tiny)

@@ -18,16 +18,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from ablations import hardware, processes
-from ablations import leases as leases_module
-from ablations import store as store_module
-from ablations.engines import Crashed
-from ablations.plan import Plan
-from ablations.plan_file import read_plan
-from ablations.processes import Workers
-from ablations.records import Record
-from ablations.store import Store
-from ablations.sweep import STORE, Ended, Sweep, brought_to_end, missing_cells, tally
+from ablations.running import processes
+from ablations.running.engines import Crashed
+from ablations.running.processes import Workers
+from ablations.running.sweep import STORE, Ended, Sweep, brought_to_end, missing_cells, tally
+from ablations.runs.plan import Plan
+from ablations.runs.records import Record
+from ablations.storage import leases as leases_module
+from ablations.storage import store as store_module
+from ablations.storage.plan_file import read_plan
+from ablations.storage.store import Store
+from ablations.training import hardware
 from tests.runners import (
     MARKS,
     FailsTogether,

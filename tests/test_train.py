@@ -10,10 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from ablations import learner
-from ablations.cell import Cell
-from ablations.hardware import Hardware, find_hardware, groups, side_by_side
-from ablations.learner import (
+from ablations.runs.cell import Cell
+from ablations.runs.plan import Plan
+from ablations.runs.records import Record
+from ablations.storage.plan_file import read_plan
+from ablations.tasks.shapes import TASKS, Look
+from ablations.training import learner
+from ablations.training.hardware import Hardware, find_hardware, groups, side_by_side
+from ablations.training.learner import (
     Learner,
     learning_rates,
     one_hot,
@@ -21,11 +25,7 @@ from ablations.learner import (
     segmentation_loss,
     window_logits,
 )
-from ablations.plan import Plan
-from ablations.plan_file import read_plan
-from ablations.records import Record
-from ablations.shapes import TASKS, Look
-from ablations.train import Trainer
+from ablations.training.train import Trainer
 from tests.conftest import train
 from tests.samples import TINY
 from unet import UNet, UNetSpec, algebra

@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ablations.claims import Claim
-from ablations.contrasts import Design
-from ablations.exports import export, read_export
-from ablations.findings import findings_files, trials
-from ablations.plan_file import read_plan
-from ablations.records import Record
-from ablations.results import Results
-from ablations.store import Store
-from ablations.trials import Trial
+from ablations.judgement.contrasts import Design
+from ablations.judgement.trials import Trial
+from ablations.reporting.exports import export, read_export
+from ablations.reporting.findings import findings_files, trials
+from ablations.reporting.results import Results
+from ablations.runs.claims import Claim
+from ablations.runs.records import Record
+from ablations.storage.plan_file import read_plan
+from ablations.storage.store import Store
 from tests.endurance.sleeper import record_of
 from tests.samples import TINY
 from unet import Refusal

@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
-from ablations.cell import Cell
-from ablations.explain import told
-from ablations.plan import Plan
-from ablations.plan_file import read_plan
-from ablations.records import Evaluation
-from ablations.report import render
-from ablations.results import Results
-from ablations.verdicts import findings
+from ablations.reporting.explain import told
+from ablations.reporting.report import render
+from ablations.reporting.results import Results
+from ablations.reporting.verdicts import findings
+from ablations.runs.cell import Cell
+from ablations.runs.plan import Plan
+from ablations.runs.records import Evaluation
+from ablations.storage.plan_file import read_plan
 from tests.endurance.sleeper import record_of
 from tests.samples import TINY
 from unet import Refusal

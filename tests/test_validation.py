@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from ablations.cell import Cell, Training
-from ablations.estimate import Work
-from ablations.hardware import find_hardware
-from ablations.learner import Learner, draw
-from ablations.plan import Plan
-from ablations.plan_file import read_plan
-from ablations.records import Record
-from ablations.train import Trainer
-from ablations.validation import count_validation_images
+from ablations.running.estimate import Work
+from ablations.runs.cell import Cell, Training
+from ablations.runs.plan import Plan
+from ablations.runs.records import Record
+from ablations.storage.plan_file import read_plan
+from ablations.training.hardware import find_hardware
+from ablations.training.learner import Learner, draw
+from ablations.training.train import Trainer
+from ablations.training.validation import count_validation_images
 from tests.conftest import train
 from tests.samples import TINY
 from unet import Refusal

@@ -8,10 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ablations.cell import Cell
-from ablations.plan_file import read_plan
-from ablations.results import Results
-from ablations.verdicts import (
+from ablations.reporting.results import Results
+from ablations.reporting.verdicts import (
     chance,
     effect_rows,
     findings,
@@ -19,6 +17,8 @@ from ablations.verdicts import (
     main_effects_table,
     seeds_to_decide,
 )
+from ablations.runs.cell import Cell
+from ablations.storage.plan_file import read_plan
 from tests.endurance.sleeper import record_of
 from tests.samples import TINY
 

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ablations.cell import Cell, TaskSettings, Training
-from ablations.engines import keep_freed_memory
-from ablations.hardware import Hardware, find_hardware
-from ablations.learner import Stack
+from ablations.running.engines import keep_freed_memory
+from ablations.runs.cell import Cell, TaskSettings, Training
+from ablations.training.hardware import Hardware, find_hardware
+from ablations.training.learner import Stack
 from tests.benchmarks.timing import seconds_of, tell
 from unet import UNet, UNetSpec
 from unet.model import convolutions

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ablations.engines import keep_freed_memory
-from ablations.painters.randomness import between, random_bits, whole
-from ablations.shapes import TASKS
+from ablations.running.engines import keep_freed_memory
+from ablations.tasks.painters.randomness import between, random_bits, whole
+from ablations.tasks.shapes import TASKS
 from tests.benchmarks.timing import in_turns, tell
 
 SIDE: Final = 192

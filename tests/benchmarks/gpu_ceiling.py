@@ -11,9 +11,9 @@ from typing import Final
 
 import torch
 
-from ablations.cell import Cell
-from ablations.hardware import SIDE_BY_SIDE, Hardware, find_hardware, side_by_side
-from ablations.learner import Learner, Stack, window_logits
+from ablations.runs.cell import Cell
+from ablations.training.hardware import SIDE_BY_SIDE, Hardware, find_hardware, side_by_side
+from ablations.training.learner import Learner, Stack, window_logits
 from tests.benchmarks.ceiling import CELLS, PAPER, cell_of, convolution
 from tests.benchmarks.timing import per_call, seconds_of, tell
 from unet.algebra import cost

@@ -10,12 +10,12 @@ from typing import Final
 
 import torch
 
-from ablations.hardware import find_hardware, groups
-from ablations.learner import Stack
-from ablations.plan_file import load_plan
-from ablations.results import scores
-from ablations.shapes import TASKS, Look
-from ablations.train import Trainer
+from ablations.reporting.results import scores
+from ablations.storage.plan_file import load_plan
+from ablations.tasks.shapes import TASKS, Look
+from ablations.training.hardware import find_hardware, groups
+from ablations.training.learner import Stack
+from ablations.training.train import Trainer
 from tests.benchmarks.timing import tell
 from unet import UNet, UNetSpec
 from unet.paddings import PADDINGS

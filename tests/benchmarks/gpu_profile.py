@@ -10,8 +10,8 @@ from typing import Final
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from ablations.hardware import find_hardware
-from ablations.learner import Stack
+from ablations.training.hardware import find_hardware
+from ablations.training.learner import Stack
 from tests.benchmarks.ceiling import CELLS, cell_of
 from tests.benchmarks.gpu_ceiling import BATCH, SIDE, WHOLE
 from tests.benchmarks.timing import tell

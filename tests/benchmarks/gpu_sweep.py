@@ -10,11 +10,11 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from ablations.exports import export
-from ablations.plan_file import load_plan
-from ablations.processes import Workers
-from ablations.store import Store
-from ablations.sweep import STORE, Sweep
+from ablations.reporting.exports import export
+from ablations.running.processes import Workers
+from ablations.running.sweep import STORE, Sweep
+from ablations.storage.plan_file import load_plan
+from ablations.storage.store import Store
 from tests.benchmarks.timing import seconds_of, tell
 
 WORKERS = (1, 2, 4)

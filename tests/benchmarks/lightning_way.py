@@ -13,8 +13,8 @@ import lightning
 import torch
 from torch.utils.data import DataLoader
 
-from ablations.cell import Cell
-from ablations.learner import segmentation_loss
+from ablations.runs.cell import Cell
+from ablations.training.learner import segmentation_loss
 from tests.benchmarks import tutorial
 from unet import UNet
 

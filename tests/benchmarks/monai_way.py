@@ -12,8 +12,8 @@ from monai.handlers import LrScheduleHandler
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ablations.cell import Cell
-from ablations.learner import segmentation_loss
+from ablations.runs.cell import Cell
+from ablations.training.learner import segmentation_loss
 from tests.benchmarks import tutorial
 from unet import UNet
 

@@ -9,12 +9,12 @@ from typing import Final
 
 import torch
 
-from ablations.cell import Cell
-from ablations.engines import keep_freed_memory
-from ablations.hardware import find_hardware
-from ablations.plan_file import load_plan
-from ablations.results import scores
-from ablations.train import Trainer
+from ablations.reporting.results import scores
+from ablations.running.engines import keep_freed_memory
+from ablations.runs.cell import Cell
+from ablations.storage.plan_file import load_plan
+from ablations.training.hardware import find_hardware
+from ablations.training.train import Trainer
 from tests.benchmarks import tutorial
 from tests.benchmarks.timing import tell
 

@@ -11,9 +11,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from ablations.hardware import usable_cores
-from ablations.store import Store
-from ablations.sweep import STORE
+from ablations.running.sweep import STORE
+from ablations.storage.store import Store
+from ablations.training.hardware import usable_cores
 from tests.benchmarks.timing import tell
 
 

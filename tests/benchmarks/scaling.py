@@ -12,13 +12,13 @@ from typing import Final
 
 import torch
 
-from ablations.engines import keep_freed_memory
-from ablations.hardware import find_hardware, usable_cores
-from ablations.learner import Stack
-from ablations.plan_file import read_plan
-from ablations.processes import Workers
-from ablations.store import Store
-from ablations.sweep import STORE, Sweep
+from ablations.running.engines import keep_freed_memory
+from ablations.running.processes import Workers
+from ablations.running.sweep import STORE, Sweep
+from ablations.storage.plan_file import read_plan
+from ablations.storage.store import Store
+from ablations.training.hardware import find_hardware, usable_cores
+from ablations.training.learner import Stack
 from tests.benchmarks.ceiling import NARROW, cell_of
 from tests.benchmarks.sweep import PLAN
 from tests.benchmarks.timing import seconds_of, tell

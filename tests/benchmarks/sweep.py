@@ -14,10 +14,10 @@ import time
 from pathlib import Path
 from typing import Final
 
-from ablations.hardware import usable_cores
-from ablations.results import scores
-from ablations.store import Store
-from ablations.sweep import STORE
+from ablations.reporting.results import scores
+from ablations.running.sweep import STORE
+from ablations.storage.store import Store
+from ablations.training.hardware import usable_cores
 from tests.benchmarks.timing import tell
 
 ROUNDS: Final = 3

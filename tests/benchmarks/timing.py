@@ -42,6 +42,6 @@ def per_call(call: Callable[[], object], *, calls: int = 20) -> float:
 
 
 def tell(kind: str, what: str, against: str, pairs: Pairs) -> None:
-    """Print a comparison; `ablations.performance` says what the kinds are."""
+    """Print a comparison; `ablations.pages.performance` says what the kinds are."""
     line = {"kind": kind, "what": what, "against": against, "pairs": [list(p) for p in pairs]}
     print(json.dumps(line), flush=True)

@@ -23,11 +23,11 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader, Dataset
 
-from ablations.cell import Cell
-from ablations.learner import pair_weights, segmentation_loss
-from ablations.painters.randomness import grey_noise, random_bits, whole
-from ablations.plan_file import load_plan
-from ablations.shapes import SPLITS, TASKS
+from ablations.runs.cell import Cell
+from ablations.storage.plan_file import load_plan
+from ablations.tasks.painters.randomness import grey_noise, random_bits, whole
+from ablations.tasks.shapes import SPLITS, TASKS
+from ablations.training.learner import pair_weights, segmentation_loss
 from unet import UNet
 
 Pixels = NDArray[np.bool_]

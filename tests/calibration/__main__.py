@@ -9,7 +9,7 @@ import numpy as np
 import scipy
 
 from ablations.files import replace_file
-from ablations.promises import Calibration, NoiseKind
+from ablations.pages.promises import Calibration, NoiseKind
 from tests.calibration.noises import NOISES
 from tests.calibration.simulation import simulate
 from tests.samples import ROOT

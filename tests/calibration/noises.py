@@ -10,7 +10,7 @@ from typing import Final, final
 import numpy as np
 from numpy.random import Generator
 
-from ablations.statistics import Array
+from ablations.judgement.statistics import Array
 
 Shape = tuple[int, ...]
 

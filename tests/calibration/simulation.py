@@ -7,10 +7,9 @@ from typing import Final
 
 import numpy as np
 
-from ablations.contrasts import Design, contrasts
-from ablations.power import seeds_needed
-from ablations.promises import MARGIN, Count
-from ablations.statistics import (
+from ablations.judgement.contrasts import Design, contrasts
+from ablations.judgement.power import seeds_needed
+from ablations.judgement.statistics import (
     ALPHA,
     Array,
     bootstrap_bounds,
@@ -19,6 +18,7 @@ from ablations.statistics import (
     mean_interval,
     sign_flip_p,
 )
+from ablations.pages.promises import MARGIN, Count
 from tests.calibration.noises import NOISES
 from tests.calibration.traps import bca_bounds, block_p, percentile_bounds
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from scipy import special, stats
 
-from ablations.statistics import LEVEL, RESAMPLES, Array
+from ablations.judgement.statistics import LEVEL, RESAMPLES, Array
 
 TAILS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from ablations.endurance import Endurance, Endured, Inputs, read_endurance
 from ablations.files import replace_file
+from ablations.pages.endurance import Endurance, Endured, Inputs, read_endurance
 from tests.endurance.faults import FAULTS
 from tests.endurance.kills import WHOM, kill_through
 from tests.endurance.scene import Quiet, Trial, machine

@@ -9,8 +9,8 @@ import time
 from types import SimpleNamespace
 from typing import Final
 
-from ablations import leases
 from ablations.__main__ import app
+from ablations.storage import leases
 from tests.endurance.faulty import Faulty
 from unet.refusal import refusals_shown
 

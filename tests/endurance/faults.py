@@ -15,8 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final, final
 
-from ablations.doctor import examine, mend
-from ablations.sweep import STORE
+from ablations.running.sweep import STORE
+from ablations.storage.doctor import examine, mend
 from tests.endurance.drive import CLOCK
 from tests.endurance.faulty import FAULT, VERSION
 from tests.endurance.scene import Quiet, Trial, Verdict

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, final
 
-from ablations.cell import Cell
-from ablations.records import Record
+from ablations.runs.cell import Cell
+from ablations.runs.records import Record
 from tests.endurance.sleeper import Sleeper, record_of
 
 FAULT: Final = "FAULTY_FAULT"

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
-from ablations.cell import Cell
-from ablations.plan import AXES
+from ablations.runs.cell import Cell
+from ablations.runs.plan import AXES
 from unet import Refusal
 from unet.spec import SPEC_FIELDS, SPECS
 

@@ -12,10 +12,9 @@ from typing import Final, final
 
 import numpy as np
 
-from ablations.calibration import calibration_files
-from ablations.conformance import conformance_files, read_conformance
-from ablations.doctor import examine, mend
-from ablations.endurance import (
+from ablations.pages.calibration import calibration_files
+from ablations.pages.conformance import conformance_files, read_conformance
+from ablations.pages.endurance import (
     Endurance,
     Endured,
     Inputs,
@@ -24,20 +23,21 @@ from ablations.endurance import (
     read_scale,
     scale_files,
 )
-from ablations.exports import export, read_export
-from ablations.kills import kill_files, read_kills, read_others
-from ablations.measures import CONFIDENCE_UNIT, Changed, Checkerboard, Measures, Shifts
-from ablations.performance import performance_files, read_measurements
-from ablations.plan import Plan
-from ablations.plan_file import load_plan, read_plan, shipped_plans
-from ablations.promises import read_calibration
-from ablations.records import Example, Picture, Record
-from ablations.report import conditions
-from ablations.results import Results
-from ablations.selection import Selection, Shard, read_only
-from ablations.sheets import read_sheets, sheet_files
-from ablations.store import Store
-from ablations.sweep import STORE
+from ablations.pages.kills import kill_files, read_kills, read_others
+from ablations.pages.performance import performance_files, read_measurements
+from ablations.pages.promises import read_calibration
+from ablations.pages.sheets import read_sheets, sheet_files
+from ablations.reporting.exports import export, read_export
+from ablations.reporting.report import conditions
+from ablations.reporting.results import Results
+from ablations.running.sweep import STORE
+from ablations.runs.measures import CONFIDENCE_UNIT, Changed, Checkerboard, Measures, Shifts
+from ablations.runs.plan import Plan
+from ablations.runs.records import Example, Picture, Record
+from ablations.runs.selection import Selection, Shard, read_only
+from ablations.storage.doctor import examine, mend
+from ablations.storage.plan_file import load_plan, read_plan, shipped_plans
+from ablations.storage.store import Store
 from ablations.tables import as_csv
 from tests.endurance.sleeper import record_of
 from tests.samples import ROOT, TINY

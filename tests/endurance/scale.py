@@ -17,10 +17,10 @@ from typing import Final
 
 from pydantic import TypeAdapter
 
-from ablations.endurance import Command, Scale
 from ablations.files import replace_file
-from ablations.store import Store
-from ablations.sweep import STORE
+from ablations.pages.endurance import Command, Scale
+from ablations.running.sweep import STORE
+from ablations.storage.store import Store
 from tests.endurance import drive, sleeper
 from tests.endurance.scene import machine
 from tests.samples import ROOT

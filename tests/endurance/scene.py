@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self, final
 
-from ablations.plan_file import load_plan
-from ablations.store import Store
-from ablations.sweep import STORE
+from ablations.running.sweep import STORE
+from ablations.storage.plan_file import load_plan
+from ablations.storage.store import Store
 from tests.endurance.sleeper import SECONDS, record_of
 from tests.samples import TINY
 

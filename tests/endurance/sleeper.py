@@ -7,10 +7,10 @@ import time
 from collections.abc import Sequence
 from typing import Final, final
 
-from ablations.cell import Cell
-from ablations.hardware import Hardware
-from ablations.records import Evaluation, Record
-from ablations.shapes import TASKS
+from ablations.runs.cell import Cell
+from ablations.runs.records import Evaluation, Record
+from ablations.tasks.shapes import TASKS
+from ablations.training.hardware import Hardware
 
 SECONDS: Final = "SLEEPER_SECONDS"
 """The variable that says how long a cell sleeps."""

@@ -1,0 +1,1 @@
+"""What scores say of design choices, and how sure that is."""

@@ -1,0 +1,1 @@
+"""Where cells run, and which of them are still to be run."""

@@ -1,0 +1,1 @@
+"""What is to be run, and what a run leaves behind."""

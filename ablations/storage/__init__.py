@@ -1,0 +1,1 @@
+"""What is kept: plans, records and the history of every attempt."""

@@ -1,0 +1,359 @@
+"""Records of runs, in one SQLite file that a crash cannot spoil."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self, final
+
+from ablations.files import require_one_host
+from ablations.runs.plan import Plan, differences
+from ablations.runs.records import Record
+from ablations.storage.plan_file import read_plan
+from unet.refusal import Refusal
+
+APPLICATION: Final = 0x554E4554
+"""Marks a SQLite file as ours: "UNET"."""
+
+VERSION: Final = 2
+"""Of the tables below; a file of another version is left as it is."""
+
+_SCHEMA: Final = """
+CREATE TABLE plan (name TEXT NOT NULL, source TEXT NOT NULL);
+CREATE TABLE records (key TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE attempts (token INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL, \
+owner INTEGER NOT NULL, began REAL NOT NULL, deadline REAL NOT NULL, ended REAL, outcome TEXT, \
+reason TEXT NOT NULL DEFAULT '');
+CREATE INDEX attempts_of ON attempts (key);
+CREATE UNIQUE INDEX running ON attempts (key) WHERE outcome IS NULL;
+"""
+"""The plan, the records, and the history: at most one attempt at a cell runs at any time."""
+
+MOST_ATTEMPTS: Final = 3
+"""Failures after which a cell is given up until somebody asks for it again."""
+
+MOST_LOSSES: Final = 10
+"""As many attempts that went down with their driver give a cell up as well: it may be to blame."""
+
+AT_ONCE: Final = 1000
+"""Records that are kept in one transaction, where there are many: each waits for the disk."""
+
+
+@final
+@dataclass(frozen=True)
+class Attempt:
+    """One line of the history: `outcome` is None while it runs, else one of `OUTCOMES`."""
+
+    token: int
+    key: str
+    owner: int
+    began: float
+    ended: float | None
+    outcome: str | None
+    reason: str
+
+
+OUTCOMES: Final = {
+    "done": "left a record",
+    "failed": "crashed, or took too long",
+    "lost": "its holder died, or was not heard of in time",
+    "returned": "given back when its holder was stopped",
+    "forgiven": "failed, and asked for again",
+}
+
+
+_DAMAGED: Final = "put a copy in its place, or move it away and run again"
+
+
+@final
+class Store:
+    """The records of one plan's cells in the file `path`.
+
+    What `add` has returned from is on the disk for good: SQLite's write-ahead log with
+    synchronous=FULL survives kill -9 and a power cut. Use as a context manager.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, plan: Plan) -> None:
+        self.path = path
+        self.plan = plan
+        self._connection = connection
+
+    @classmethod
+    def create(cls, path: Path, plan: Plan, *, extend: bool = False) -> Self:
+        """The store at `path`, made for `plan` if there is none yet.
+
+        If it holds another plan, `extend` puts `plan` in its place; records of cells that it
+        does not have stay. Raises `Refusal` if it holds another plan, is no store, or cannot be
+        written.
+        """
+        with refusing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            require_one_host(path.parent)
+            connection = _connect(path)
+            if connection.execute("PRAGMA schema_version").fetchone() == (0,):
+                _initialise(connection, plan)
+            store = cls._checked(path, connection)
+            if plan.identity != store.plan.identity:
+                if not extend:
+                    store.close()
+                    raise _another_plan(path, store.plan, plan)
+                store.put_plan(plan)
+            return store
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """The store at `path`, for reading; raises `Refusal` if there is none."""
+        with refusing(path):
+            if not path.is_file():
+                raise Refusal(
+                    f"{path}: no such store; `ablations run PLAN --out {path.parent}` makes one"
+                )
+            return cls._checked(path, connect_to_read(path))
+
+    @classmethod
+    def _checked(cls, path: Path, connection: sqlite3.Connection) -> Self:
+        try:
+            return cls(path, connection, _stored_plan(path, connection))
+        except BaseException:
+            connection.close()
+            raise
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction that no other writer can come between; an exception undoes it."""
+        with refusing(self.path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                # A full disk has undone it already, and to undo it twice would hide the reason.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def put_plan(self, plan: Plan) -> None:
+        """Go on with another plan; records of cells that it does not have stay."""
+        with self.writing() as connection:
+            connection.execute("UPDATE plan SET name = ?, source = ?", (plan.name, plan.source))
+        self.plan = plan
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    def add(self, record: Record) -> None:
+        """Keep `record` for good; one that is already there stays as it is."""
+        self.add_all([record])
+
+    def add_all(self, records: Iterable[Record]) -> None:
+        """Keep several at once: all of them, or none if this is broken off."""
+        with self.writing() as connection:
+            connection.executemany(
+                "INSERT OR IGNORE INTO records VALUES (?, ?)",
+                [(record.key, record.model_dump_json()) for record in records],
+            )
+
+    def add_history(self, attempts: Iterable[Attempt]) -> None:
+        """Keep the ended attempts of another store that are not here yet."""
+        with self.writing() as connection:
+            for each in attempts:
+                if each.outcome is None:
+                    continue
+                known = connection.execute(
+                    "SELECT 1 FROM attempts WHERE key = ? AND owner = ? AND began = ?",
+                    (each.key, each.owner, each.began),
+                )
+                if known.fetchone() is None:
+                    connection.execute(
+                        "INSERT INTO attempts (key, owner, began, deadline, ended, outcome, reason)"
+                        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                        (each.key, each.owner, each.began, each.ended, each.ended, each.outcome,
+                         each.reason),
+                    )  # fmt: skip
+
+    def get(self, key: str) -> Record | None:
+        """The record of this key, if there is one."""
+        with refusing(self.path):
+            row = self._connection.execute("SELECT body FROM records WHERE key = ?", (key,))
+            found = row.fetchone()
+            return None if found is None else self._read(key, found[0])
+
+    def _read(self, key: str, body: object) -> Record:
+        record = Record.read(str(body), f"{self.path}, record {key}")
+        if record.key != key:
+            raise Refusal(f"{self.path}, record {key}: it is the record of {record.key}")
+        return record
+
+    def __contains__(self, key: str) -> bool:
+        """Whether there is a record of this key."""
+        with refusing(self.path):
+            row = self._connection.execute("SELECT 1 FROM records WHERE key = ?", (key,))
+            return row.fetchone() is not None
+
+    def given_up(self) -> set[str]:
+        """The keys of cells that have failed too often to be tried again unasked."""
+        with refusing(self.path):
+            rows = self._connection.execute(
+                "SELECT key FROM attempts WHERE outcome IN ('failed', 'lost') GROUP BY key "
+                "HAVING sum(outcome = 'failed') >= ? OR sum(outcome = 'lost') >= ?",
+                (MOST_ATTEMPTS, MOST_LOSSES),
+            )
+            return {key for (key,) in rows if key not in self}
+
+    def forgive(self) -> None:
+        """Let cells that were given up be tried again."""
+        with self.writing() as connection:
+            connection.execute(
+                "UPDATE attempts SET outcome = 'forgiven' WHERE outcome IN ('failed', 'lost')"
+            )
+
+    @property
+    def last_attempt(self) -> int:
+        """The token of the newest attempt; 0 if there was none."""
+        with refusing(self.path):
+            query = "SELECT CAST(seq AS INTEGER) FROM sqlite_sequence WHERE name = 'attempts'"
+            return int((self._connection.execute(query).fetchone() or (0,))[0])
+
+    def attempts(self, first: int = 0, last: int = 2**63 - 1) -> Iterator[Attempt]:
+        """The history, oldest first, with every outcome that there can be; or a part, by tokens."""
+        with refusing(self.path):
+            rows = self._connection.execute(
+                "SELECT token, CAST(key AS TEXT), CAST(owner AS INTEGER), CAST(began AS REAL), "
+                "CAST(ended AS REAL), CAST(outcome AS TEXT), CAST(reason AS TEXT) FROM attempts "
+                "WHERE token BETWEEN ? AND ? ORDER BY token",
+                (first, last),
+            )
+            for row in rows:
+                attempt = Attempt(*row)
+                if attempt.outcome in (None, *OUTCOMES):
+                    yield attempt
+
+    def keys(self) -> set[str]:
+        """The keys of all records."""
+        with refusing(self.path):
+            return {key for (key,) in self._connection.execute("SELECT key FROM records")}
+
+    def records(self) -> Iterator[Record]:
+        """All records, by key."""
+        with refusing(self.path):
+            rows = self._connection.execute("SELECT key, body FROM records ORDER BY key")
+            for key, body in rows:
+                yield self._read(key, body)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # Another writer holds the file for a moment only; a minute is more than it ever needs.
+    connection = sqlite3.connect(path, isolation_level=None, timeout=60)
+    connection.execute("PRAGMA synchronous=FULL")
+    return connection
+
+
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """A connection that writes nothing, not even beside the file: its folder may be read-only."""
+    address = f"{path.absolute().as_uri()}?mode=ro"
+    log, index = (path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))
+    logged = log.exists() and log.stat().st_size
+    if not os.access(path.parent, os.W_OK):
+        if not logged:
+            address += "&immutable=1"
+        elif not index.exists():
+            raise Refusal(
+                f"{path}: a log beside it is still to be put into it, and the folder is read-only; "
+                "copy the folder to where it can be written, and read it there"
+            )
+    return sqlite3.connect(address, uri=True, isolation_level=None, timeout=60)
+
+
+def _initialise(connection: sqlite3.Connection, plan: Plan) -> None:
+    """Make the tables in one transaction, so that a crash leaves all of them or none."""
+    _set_log(connection)
+    connection.execute("BEGIN IMMEDIATE")
+    if connection.execute("PRAGMA schema_version").fetchone() != (0,):
+        connection.execute("ROLLBACK")  # Another process came first; what it made is checked next.
+        return
+    for statement in _SCHEMA.strip().splitlines():
+        connection.execute(statement)
+    connection.execute("INSERT INTO plan VALUES (?, ?)", (plan.name, plan.source))
+    connection.execute(f"PRAGMA application_id={APPLICATION}")
+    connection.execute(f"PRAGMA user_version={VERSION}")
+    connection.execute("COMMIT")
+
+
+def _set_log(connection: sqlite3.Connection) -> None:
+    """Ask for a write-ahead log: this one statement does not wait while others ask for the same."""
+    for _ in range(100):
+        with suppress(sqlite3.OperationalError):
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        time.sleep(0.05)
+    connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _stored_plan(path: Path, connection: sqlite3.Connection) -> Plan:
+    """The plan of a store that is one of ours, and of a version that this program can read."""
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if application != APPLICATION:
+        raise Refusal(f"{path}: an SQLite file, but no store of records; choose another --out")
+    if version != VERSION:
+        raise Refusal(
+            f"{path}: a store of version {version}, and this program reads version {VERSION}; "
+            "use the program that wrote it, or another --out"
+        )
+    _require_our_tables(path, connection)
+    row = connection.execute("SELECT name, source FROM plan").fetchone()
+    if row is None or not all(isinstance(text, str) for text in row):
+        raise Refusal(f"{path}: damaged: it names no plan; {_DAMAGED}")
+    name, source = row
+    return read_plan(source, name=name, file=f"the plan stored in {path}")
+
+
+def _require_our_tables(path: Path, connection: sqlite3.Connection) -> None:
+    """Refuse views and triggers: they would run a stranger's queries in place of ours."""
+    found = connection.execute(
+        "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL "
+        "AND NOT (type = 'table' AND name LIKE 'sqlite!_%' ESCAPE '!')"
+    )
+    ours = sorted(statement.rstrip(";") for statement in _SCHEMA.strip().splitlines())
+    if sorted(str(sql) for (sql,) in found) != ours:
+        raise Refusal(f"{path}: damaged: its tables are not those of a store; {_DAMAGED}")
+
+
+def _another_plan(path: Path, stored: Plan, given: Plan) -> Refusal:
+    return Refusal(
+        f"{path}: holds the plan {stored.name!r}, and the {given.name!r} that you gave differs: "
+        f"{'; '.join(differences(stored, given))}; add --extend to go on with it, or choose "
+        "another --out"
+    )
+
+
+@contextmanager
+def refusing(path: Path) -> Iterator[None]:
+    """Turn what the disk or SQLite says into one line that names the file."""
+    try:
+        yield
+    except sqlite3.DatabaseError as problem:
+        if isinstance(problem, sqlite3.OperationalError):
+            raise Refusal(
+                f"{path}: {problem}; what is stored stays: mend this and run the same line again"
+            ) from None
+        raise Refusal(f"{path}: damaged or no store: {problem}; {_DAMAGED}") from None
+    except UnicodeDecodeError:
+        # SQLite quotes what is damaged, and Python cannot read the quotation.
+        raise Refusal(f"{path}: damaged: names in it are no text; {_DAMAGED}") from None
+    except OSError as problem:
+        raise Refusal(
+            f"{path}: {problem.strerror}; mend this and run the same line again"
+        ) from None

@@ -1,0 +1,1 @@
+"""What is to be segmented: synthetic images and their masks."""
