@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -384,6 +385,12 @@ def test_nothing_imports_back_up() -> None:
     for module, allowed in MAP.items():
         assert allowed <= seen, module
         seen.add(module)
+
+
+def test_rooms_stand_one_above_another() -> None:
+    """A room's modules are together in the map, so that no two rooms import from each other."""
+    rooms = [name.split(".")[1] for name in MAP if name.count(".") > 1 and name[0] == "a"]
+    assert len([room for room, _ in groupby(rooms)]) == len(set(rooms)) == 8
 
 
 @pytest.mark.parametrize("module", NEVER_TORCH)
