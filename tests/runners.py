@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from ablations.running.engines import trainer
 from ablations.runs.cell import Cell
 from ablations.runs.records import Record
-from ablations.training.hardware import Hardware, find_hardware
-from ablations.training.train import Trainer
+from ablations.training.hardware import Hardware
 from tests.endurance.sleeper import record_of
 
 
@@ -20,7 +20,7 @@ class Trains:
     """Trains on the CPU, whatever it was asked for."""
 
     def __init__(self, _device: str) -> None:
-        self._trainer = Trainer(find_hardware("cpu"))
+        self._trainer = trainer("cpu")
         self.hardware = self._trainer.hardware
 
     def run(self, cells: Sequence[Cell]) -> list[Record]:

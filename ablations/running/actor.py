@@ -7,7 +7,7 @@ from functools import cached_property
 from importlib import metadata
 from typing import Any, Final, TypeVar, final
 
-from ablations.running.engines import Make, Runner, in_one_line, settle
+from ablations.running.engines import Make, Runner, in_one_line, keep_freed_memory
 from ablations.runs.cell import Cell
 
 SAME_PACKAGES: Final = ("unet-ablations", "torch")
@@ -27,7 +27,7 @@ class Actor:
 
     @cached_property
     def _runner(self) -> Runner:
-        settle()
+        keep_freed_memory()
         import torch
 
         # Without a GPU the runner knows best what to say.

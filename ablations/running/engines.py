@@ -73,9 +73,12 @@ Make = Callable[[str], Runner]
 
 
 def trainer(device: str) -> Runner:
-    """The runner that trains."""
+    """The runner that trains, in one thread: there are as many workers as cores."""
+    import torch
+
     from ablations.training.train import Trainer
 
+    torch.set_num_threads(1)
     return Trainer(find_hardware(device))
 
 
@@ -152,15 +155,6 @@ def in_one_line(problem: BaseException) -> str:
 def took_too_long(seconds: float) -> str:
     """Why a run was stopped."""
     return f"TimeoutError: took more than {seconds:g} s"
-
-
-def settle() -> None:
-    """Make this process work as a worker does: in one thread, with memory kept at hand."""
-    keep_freed_memory()
-
-    import torch
-
-    torch.set_num_threads(1)
 
 
 def keep_freed_memory() -> None:

@@ -28,8 +28,8 @@ from ablations.running.engines import (
     Take,
     Team,
     in_one_line,
+    keep_freed_memory,
     outcomes,
-    settle,
     took_too_long,
     trainer,
 )
@@ -199,11 +199,11 @@ def _interrupts_held() -> Iterator[None]:
 
 
 def _start_worker(parent: int) -> None:
-    """Make this process a worker: one thread, deaf to what asks its parent to end, gone with it."""
+    """Make this process a worker: deaf to what asks its parent to end, and gone with it."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_follow, args=(parent,), daemon=True).start()
-    settle()
+    keep_freed_memory()
 
 
 def _follow(parent: int) -> None:
