@@ -273,18 +273,19 @@ MAP = {
         "ablations.tables", "ablations.runs.measures", "ablations.judgement.statistics",
         "ablations.judgement.metrics", "ablations.reporting.results",
     },
+    "ablations.reporting.findings": {
+        "ablations.tables", "ablations.tasks.shapes", "ablations.runs.claims",
+        "ablations.judgement.statistics", "ablations.judgement.effects",
+        "ablations.judgement.metrics", "ablations.judgement.trials", "ablations.reporting.results",
+    },
     "ablations.reporting.report": {
+        "ablations.reporting.findings",
         "unet.refusal", "ablations.files", "ablations.tables", "ablations.tasks.shapes",
         "ablations.runs.plan", "ablations.judgement.statistics", "ablations.judgement.tuning",
         "ablations.judgement.metrics", "ablations.judgement.comparisons",
         "ablations.reporting.results", "ablations.reporting.verdicts",
         "ablations.reporting.budgets", "ablations.reporting.figures",
         "ablations.reporting.conditions", "ablations.reporting.metric_tables",
-    },
-    "ablations.reporting.findings": {
-        "ablations.tables", "ablations.tasks.shapes", "ablations.runs.claims",
-        "ablations.judgement.statistics", "ablations.judgement.effects",
-        "ablations.judgement.trials", "ablations.reporting.results",
     },
     "ablations.pages": set(),
     "ablations.pages.sheets": {

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 import pandas as pd
 
 from ablations.judgement.effects import Effect
+from ablations.judgement.metrics import METRICS
 from ablations.judgement.statistics import ALPHA, LEVEL
 from ablations.judgement.trials import Trial
 from ablations.reporting.results import Results
@@ -78,7 +79,6 @@ def _summary(trial: Trial) -> dict[str, str]:
 
 def _section(results: Results, trial: Trial) -> str:
     claim, plan = trial.claim, results.plan
-    seen = zip(claim.predictions, trial.effects, trial.outcomes, strict=True)
     missing = results.planned - len(results.runs)
     unfinished = f" **{missing} of {results.planned} runs are missing.**" if missing else ""
     return f"""\
@@ -87,11 +87,18 @@ def _section(results: Results, trial: Trial) -> str:
 {inline(claim.source)}. Tried on {TASKS[plan.task.name].summary}: plan
 [{plan.name}]({plan.name}.md), {results.planned} runs.{unfinished}
 
-{as_markdown([_line(*each) for each in seen])}
-
-Verdict: **{trial.verdict}**. What differs here: {inline(claim.differs)}
+{evidence(trial)}
 
 """
+
+
+def evidence(trial: Trial) -> str:
+    """What was predicted and what was seen, a line each, and the verdict."""
+    seen = zip(trial.claim.predictions, trial.effects, trial.outcomes, strict=True)
+    return f"""\
+{as_markdown([_line(*each) for each in seen])}
+
+Verdict: **{trial.verdict}**. What differs here: {inline(trial.claim.differs)}"""
 
 
 def _line(prediction: Prediction, effect: Effect, outcome: str) -> dict[str, str]:
@@ -100,18 +107,21 @@ def _line(prediction: Prediction, effect: Effect, outcome: str) -> dict[str, str
         "contrast": f"`{prediction.contrast}`",
         "of": inline(prediction.metric),
         "predicted": f"{prediction.expected}{within}",
-        "seen": _spanned(effect),
+        "seen": _spanned(effect, METRICS[prediction.metric].digits),
         "seeds": f"{effect.interval.n}",
         "p": _p(effect.adjusted_p),
         "": outcome,
     }
 
 
-def _spanned(effect: Effect) -> str:
+def _spanned(effect: Effect, digits: int) -> str:
     interval = effect.interval
     if math.isnan(interval.low):
         return "-"
-    return f"{interval.mean:+.4f} [{interval.low:+.4f}, {interval.high:+.4f}]"
+    mean, low, high = (
+        f"{each:+.{digits}f}" for each in (interval.mean, interval.low, interval.high)
+    )
+    return f"{mean} [{low}, {high}]"
 
 
 def _p(p: float) -> str:
