@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -86,9 +85,13 @@ class Trial:
         )
 
     def ended(self, driver: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
-        """What a driver said; it was no traceback, but for what the workers of a killed one say."""
+        """What a driver said; no traceback was of this program's.
+
+        Python's own is let through: a process that is killed or no longer wanted while it starts
+        finds nobody to start it, and says so.
+        """
         out, error = driver.communicate()
-        assert driver.returncode == -signal.SIGKILL or "Traceback" not in error, error
+        assert "Traceback" not in error or "ablations/" not in error, error
         self.look()
         return subprocess.CompletedProcess(driver.args, driver.returncode, out, error)
 
