@@ -26,6 +26,20 @@ from unet.reach import padding_ring
 FEWER = settings(max_examples=settings.default.max_examples // 2)
 
 
+def whole_specs() -> st.SearchStrategy[UNetSpec]:
+    """Nets that compute whole numbers of whole numbers: no quotients, and no statistics."""
+    instead = {"group": "batch", "instance": "batch", "attention": "concat"}
+    return specs(deepest=3).map(
+        lambda spec: dataclasses.replace(
+            spec,
+            norm=instead.get(spec.norm, spec.norm),
+            skip=instead.get(spec.skip, spec.skip),
+            activation="relu",
+            upsampling=spec.upsampling.removesuffix("_corners"),
+        )
+    )
+
+
 def whole_net(spec: UNetSpec, seed: int) -> UNet:
     """A net in double precision, in eval mode, whose every weight is -1, 0, 1 or 2.
 
@@ -59,7 +73,7 @@ def whole_image(spec: UNetSpec, batch: int, height: int, width: int, seed: int) 
     return torch.randint(-9, 10, shape, generator=generator).double()
 
 
-@given(specs(deepest=3), st.integers(0, 2), st.integers(0, 2), st.integers(0, 99))
+@given(whole_specs(), st.integers(0, 2), st.integers(0, 2), st.integers(0, 99))
 def test_translation_by_the_lattice_translates_the_output(
     spec: UNetSpec, down: int, right: int, seed: int
 ) -> None:
@@ -91,7 +105,7 @@ def test_a_translation_off_the_lattice_shows() -> None:
 
 
 @FEWER
-@given(specs(deepest=3), st.integers(0, 3), st.integers(0, 3), st.integers(0, 99))
+@given(whole_specs(), st.integers(0, 3), st.integers(0, 3), st.integers(0, 99))
 def test_a_circular_net_lives_on_a_torus(spec: UNetSpec, down: int, right: int, seed: int) -> None:
     """Rolled by the lattice, its output rolls, border and all; but bilinear clamps at the edge."""
     upsampling = "nearest" if spec.upsampling == "bilinear" else spec.upsampling
@@ -105,7 +119,7 @@ def test_a_circular_net_lives_on_a_torus(spec: UNetSpec, down: int, right: int, 
 
 
 @FEWER
-@given(st.data(), specs(deepest=3), st.integers(2, 4), st.integers(0, 99))
+@given(st.data(), whole_specs(), st.integers(2, 4), st.integers(0, 99))
 def test_a_sample_is_itself_in_any_batch(
     data: st.DataObject, spec: UNetSpec, batch: int, seed: int
 ) -> None:

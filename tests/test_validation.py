@@ -10,6 +10,7 @@ import torch
 
 from ablations.running.estimate import Work
 from ablations.runs.cell import Cell, Training
+from ablations.runs.measures import PROBES
 from ablations.runs.plan import Plan
 from ablations.runs.records import Record
 from ablations.storage.plan_file import read_plan
@@ -146,7 +147,9 @@ def test_evaluations_that_cannot_be(settings: str, message: str) -> None:
 
 
 def test_looking_is_work(tiny: Plan) -> None:
-    """An estimate counts each image as often as it is looked at."""
+    """An estimate counts each image as often as it is looked at; those are only counted."""
     source = TINY.replace("batch = 2", "batch = 2\nvalidation_images = 4\nevaluations = 3")
     assert Work.of(tiny, {}).test_images == 2 * 5
-    assert Work.of(read_plan(source, name="p", file="p"), {}).test_images == 2 * (5 + 3 * 4)
+    assert Work.of(read_plan(source, name="p", file="p"), {}).test_images == 2 * (
+        5 + 3 * 4 / (1 + PROBES)
+    )
