@@ -127,7 +127,8 @@ looked at past the program after every blow: acknowledged are records that were 
 time, lost are those that were there and no more, changed those whose text is another one, counted
 twice those with two attempts that left a record. In the end the same line is run once more,
 undisturbed (with `--retry` where cells were given up), and the report's page is compared with that
-of a sweep to which nothing was done. {inline(found.machine)}.*
+of a sweep to which nothing was done; where two versions made the records, the page has to say so.
+{inline(found.machine)}.*
 
 ## What the user reads
 
