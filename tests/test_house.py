@@ -226,7 +226,7 @@ MAP = {
         "unet.spec", "unet.memory", "ablations.tasks.shapes", "ablations.runs.cell",
         "ablations.runs.records", "ablations.runs.plan", "ablations.judgement.statistics",
         "ablations.judgement.contrasts", "ablations.judgement.effects",
-        "ablations.judgement.tuning", "ablations.judgement.metrics",
+        "ablations.judgement.trials", "ablations.judgement.tuning", "ablations.judgement.metrics",
         "ablations.judgement.comparisons",
     },
     "ablations.reporting.exports": {

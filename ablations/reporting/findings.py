@@ -22,11 +22,7 @@ Tried = tuple[Results, Trial]
 
 def trials(sweeps: Iterable[Results]) -> list[Tried]:
     """The trial of every claim that the sweeps' plans make, by their numbers."""
-    tried = [
-        (results, Trial.of(claim, results.design_on))
-        for results in sweeps
-        for claim in results.plan.claims
-    ]
+    tried = [(results, trial) for results in sweeps for trial in results.trials]
     return sorted(tried, key=lambda each: (each[1].claim.number, each[0].plan.name))
 
 

@@ -21,7 +21,7 @@ from ablations.judgement.statistics import Interval
 from ablations.reporting.budgets import Course, caption, courses, sentences, table
 from ablations.reporting.conditions import conditions, held_equal
 from ablations.reporting.figures import over_the_budget, side_by_side
-from ablations.reporting.findings import evidence, trials
+from ablations.reporting.findings import evidence
 from ablations.reporting.metric_tables import metric_tables
 from ablations.reporting.results import OVERLAP, Results, pictured_variants
 from ablations.reporting.verdicts import (
@@ -90,7 +90,7 @@ def render(results: Results) -> dict[str, bytes]:
         missing=results.planned - len(results.runs),
         findings=list(findings(results)),
         limits=list(limits(results)),
-        trials=[trial for _, trial in trials([results])],
+        trials=results.trials,
         evidence=evidence,
         factor_table=_factor_table(results),
         factor_caption=factor_caption(results),

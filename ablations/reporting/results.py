@@ -18,6 +18,7 @@ from ablations.judgement.contrasts import Contrast, Design
 from ablations.judgement.effects import Effect, judged
 from ablations.judgement.metrics import METRICS, Stored, iou, macro
 from ablations.judgement.statistics import Interval, half_width, mean_interval, paired_difference
+from ablations.judgement.trials import Trial
 from ablations.judgement.tuning import SEEN, Choice, choices
 from ablations.runs.cell import Cell, training_macs
 from ablations.runs.plan import Plan
@@ -203,6 +204,12 @@ class Results:
     def effects_on(self, metric: str, margin: float = 0) -> list[tuple[Contrast, Effect]]:
         """Every main effect, simple effect and interaction on a metric, judged."""
         return judged(asked(self.design_on(metric)), margin)
+
+    @cached_property
+    def trials(self) -> list[Trial]:
+        """What came of every claim of the plan, by their numbers."""
+        claims = sorted(self.plan.claims, key=lambda claim: claim.number)
+        return [Trial.of(claim, self.design_on) for claim in claims]
 
     @cached_property
     def comparisons(self) -> list[Comparison]:
