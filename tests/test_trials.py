@@ -48,6 +48,12 @@ def scores(difference: float, seeds: int = 10) -> Design:
         (-0.02, {"expected": "lower", "margin": 0.05}, "not reproduced"),
         (0.0, {"expected": "equivalent", "margin": 0.05}, "reproduced"),
         (0.1, {"expected": "equivalent", "margin": 0.05}, "not reproduced"),
+        (0.004, {"expected": "equivalent", "margin": 0.005}, "undecided"),
+        (0.006, {"expected": "equivalent", "margin": 0.005}, "undecided"),
+        (0.1, {"expected": "different"}, "reproduced"),
+        (-0.1, {"expected": "different"}, "reproduced"),
+        (0.02, {"expected": "different", "margin": 0.05}, "not reproduced"),
+        (0.0, {"expected": "different"}, "undecided"),
         (0.0, {"expected": "higher", "contrast": "skip: concat"}, "reproduced"),
     ],
 )

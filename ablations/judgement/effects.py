@@ -57,6 +57,12 @@ class Effect:
         return self.adjusted_equivalence_p <= ALPHA
 
     @property
+    def beyond_margin(self) -> bool:
+        """Whether there is a difference and it is shown to be larger than the margin."""
+        reaches = self.interval.low > self.margin or self.interval.high < -self.margin
+        return self.verdict in ("higher", "lower") and reaches
+
+    @property
     def verdict(self) -> Verdict:
         """In words; seeds too few to show a difference are too few to show that there is none."""
         if not self.can_decide:

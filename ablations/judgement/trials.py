@@ -91,8 +91,15 @@ def _outcome(prediction: Prediction, effect: Effect) -> Outcome:
     """A difference that is shown to be smaller than the margin is none."""
     if not effect.can_decide:
         return "undecided"
-    if effect.within_margin:
-        return "reproduced" if prediction.expected == "equivalent" else "not reproduced"
-    if effect.verdict in ("higher", "lower"):
-        return "reproduced" if effect.verdict == prediction.expected else "not reproduced"
-    return "undecided"
+    seen = effect.verdict in ("higher", "lower")
+    match prediction.expected:
+        case "equivalent":
+            held, refuted = effect.within_margin, effect.beyond_margin
+        case "different":
+            held, refuted = seen and not effect.within_margin, effect.within_margin
+        case way:
+            held = effect.verdict == way and not effect.within_margin
+            refuted = effect.within_margin or (seen and effect.verdict != way)
+    if held:
+        return "reproduced"
+    return "not reproduced" if refuted else "undecided"

@@ -37,8 +37,9 @@ def findings_files(tried: list[Tried]) -> dict[str, bytes]:
 
 {_counted(tried)} What each claim lets us expect was written into a plan file before its first run;
 the plan, every record and this page's arithmetic are in this repository. A claim is *reproduced* if
-all that was predicted came out, *not reproduced* if any of it came out the other way, or was shown
-to be smaller than the margin that was set beforehand, and *undecided* otherwise.
+all that was predicted came out; *not reproduced* if any of it came out the other way, or was shown
+to be smaller than the margin that was set beforehand, or larger where no difference was predicted;
+and *undecided* otherwise.
 
 {as_markdown([_summary(trial) for _, trial in tried])}
 

@@ -11,15 +11,15 @@ from ablations.runs.cell import STRICT
 Line = Annotated[str, Field(pattern=r"^[^\r\n|<>]+$", max_length=1000)]
 """Text that may stand in a table."""
 
-Expected = Literal["higher", "lower", "equivalent"]
+Expected = Literal["higher", "lower", "different", "equivalent"]
 
 
 class Prediction(BaseModel):
     """Which way one contrast will come out.
 
     `contrast` is named as in the effects table, such as `skip: none - concat`; or it is one level,
-    as in `padding: valid`, whose mean is compared with 0. `equivalent` predicts that it lies within
-    `margin` of 0.
+    as in `padding: valid`, whose mean is compared with 0. `different` leaves open which way;
+    `equivalent` predicts that it lies within `margin` of 0.
     """
 
     model_config = STRICT
