@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ablations.reporting.results import scores
+from ablations.reporting.run_table import scores
 from ablations.runs.cell import Cell
 from ablations.storage.plan_file import load_plan
 from ablations.tasks.shapes import TASKS

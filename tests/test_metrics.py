@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ablations.judgement.metrics import METRICS, boundary_f1, surface_dice
-from ablations.reporting.results import scores
+from ablations.reporting.run_table import scores
 from ablations.runs.measures import CONFIDENCE_UNIT, Changed, Checkerboard, Measures, Shifts
 from ablations.runs.records import Record
 

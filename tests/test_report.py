@@ -13,8 +13,10 @@ import pytest
 
 from ablations.pages.architecture import CLAIMED_INPUT, TUTORIAL_CLAIMS, tutorial_rows
 from ablations.reporting.figures import colours
+from ablations.reporting.pictured import MOST_PICTURED, pictured_rows
 from ablations.reporting.report import render, write_report
-from ablations.reporting.results import MOST_PICTURED, Results, pictured_rows, scores
+from ablations.reporting.results import Results
+from ablations.reporting.run_table import scores
 from ablations.runs.plan import Plan
 from ablations.runs.records import Record
 from ablations.storage.plan_file import load_plan, read_plan

@@ -98,7 +98,7 @@ def contrasts(design: Design) -> list[Contrast]:
     assert scores.shape[1:] == tuple(map(len, axes.values()))
     factors = [axis for axis, levels in axes.items() if 1 < len(levels) <= MOST_LEVELS]
     found = (
-        *(each for axis in axes for each in _main(scores, axes, axis)),
+        *(each for axis in axes for each in main_effects(design, axis)),
         *(each for pair in permutations(factors, 2) for each in _simple(scores, axes, pair)),
         *(each for pair in combinations(factors, 2) for each in _interactions(scores, axes, pair)),
     )
@@ -119,8 +119,10 @@ def levels_alone(design: Design) -> Iterator[Contrast]:
             )
 
 
-def _main(scores: Array, axes: Mapping[str, Sequence[str]], factor: str) -> Iterator[Contrast]:
-    means = _means(scores, axes, (factor,))
+def main_effects(design: Design, factor: str) -> Iterator[Contrast]:
+    """Each level of a factor with those before it, or of many levels with the first only."""
+    axes = design.axes
+    means = _means(design.scores, axes, (factor,))
     first, *others = enumerate(axes[factor])
     few = len(others) < MOST_LEVELS
     pairs = combinations((first, *others), 2) if few else ((first, other) for other in others)
@@ -130,6 +132,7 @@ def _main(scores: Array, axes: Mapping[str, Sequence[str]], factor: str) -> Iter
             factors=(factor,),
             levels=((low, high),),
             by_seed=_rounded(means[:, j] - means[:, i]),
+            held=design.held,
         )
 
 

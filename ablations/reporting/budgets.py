@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from typing import final
 
-from ablations.judgement.comparisons import budgets, in_words
+import numpy as np
+
+from ablations.judgement.comparisons import Comparison, budgets, in_words
 from ablations.judgement.contrasts import Contrast, Held
-from ablations.judgement.effects import Effect
+from ablations.judgement.effects import Effect, effects
 from ablations.judgement.metrics import METRICS
 from ablations.judgement.statistics import Interval
+from ablations.reporting.curves import Curve, row
 from ablations.reporting.results import Results
-from ablations.reporting.verdicts import DECIDED, probability, spanned
+from ablations.reporting.verdicts import DECIDED, Judged
+from ablations.reporting.wording import difference, probability
 from ablations.runs.plan import BUDGET
 from ablations.tables import as_markdown
 
@@ -24,8 +28,8 @@ class Course:
     """How far level `high` of a factor lies above level `low` at each budget.
 
     `effects` has a budget's effect by its steps, from the smallest. `change` is by how much the
-    effect at the largest is above that at the smallest, and `judged` says how sure that is; all of
-    them in `metric`.
+    effect at the largest is above that at the smallest, and `judged` says how sure that is, in a
+    family with those of the factor's other levels; all of them in `metric`.
     """
 
     metric: str
@@ -38,6 +42,13 @@ class Course:
     judged: Effect
 
     @property
+    def curve(self) -> Curve:
+        """The difference at each budget."""
+        points = {steps: effect.interval for steps, effect in self.effects.items()}
+        place = self.factor + in_words(self.held)
+        return Curve(place, f"`{self.high}` - `{self.low}`", points)
+
+    @property
     def ends(self) -> tuple[int, int]:
         """The smallest and the largest budget, in steps."""
         return min(self.effects), max(self.effects)
@@ -48,33 +59,35 @@ def courses(results: Results) -> list[Course]:
     steps = budgets(results.axes)
     if len(steps) < 2:
         return []
-    found = {_question(contrast): effect for contrast, effect in results.effects}
-    return list(_courses(results, steps, found))
+    found = {_question(contrast): (contrast, effect) for contrast, effect in results.effects}
+    compared = (each for each in results.comparisons if each.factor != BUDGET)
+    return [course for each in compared for course in _courses(results, steps, found, each)]
 
 
-def _courses(results: Results, steps: list[str], found: dict[object, Effect]) -> Iterator[Course]:
-    in_order = results.axes[BUDGET]
-    ends = sorted((steps[0], steps[-1]), key=in_order.index)
-    for comparison in results.comparisons:
-        factor, held = comparison.factor, comparison.held_but(BUDGET)
-        if factor == BUDGET:
-            continue
-        for low, high in combinations(results.axes[factor], 2):
-            pair = (factor, (low, high))
-            judged = found.get((frozenset((pair, (BUDGET, tuple(ends)))), held))
-            # Missing where a factor has more levels than are compared at each budget.
-            if judged is None or not judged.interval.n:
-                continue
-            yield Course(
-                metric=results.plan.headline,
-                factor=factor,
-                held=held,
-                low=low,
-                high=high,
-                effects={int(at): found[frozenset((pair, (BUDGET, (at,)))), held] for at in steps},
-                change=judged.interval if ends[0] == steps[0] else -judged.interval,
-                judged=judged,
-            )
+def _courses(
+    results: Results, steps: list[str], found: Mapping[object, Judged], comparison: Comparison
+) -> Iterator[Course]:
+    factor, held = comparison.factor, comparison.held_but(BUDGET)
+    ends = tuple(sorted((steps[0], steps[-1]), key=results.axes[BUDGET].index))
+    changes: dict[tuple[str, str], Contrast] = {}
+    for pair in combinations(results.axes[factor], 2):
+        # Missing where a factor has more levels than are compared at each budget.
+        change, _ = found.get((frozenset(((factor, pair), (BUDGET, ends))), held), (None, None))
+        if change is not None and np.isfinite(change.by_seed).any():
+            changes[pair] = change
+    judged = effects([change.by_seed for change in changes.values()], results.plan.margin)
+    for pair, effect in zip(changes, judged, strict=True):
+        at_each = (found[frozenset(((factor, pair), (BUDGET, (at,)))), held] for at in steps)
+        yield Course(
+            metric=results.plan.headline,
+            factor=factor,
+            held=held,
+            low=pair[0],
+            high=pair[1],
+            effects={int(at): effect for at, (_, effect) in zip(steps, at_each, strict=True)},
+            change=effect.interval if ends[0] == steps[0] else -effect.interval,
+            judged=effect,
+        )
 
 
 def _question(contrast: Contrast) -> object:
@@ -92,7 +105,7 @@ def sentences(found: list[Course]) -> Iterator[str]:
         ahead = sign if metric.higher_is_better else -sign
         low, high = (course.low, course.high)[::ahead]
         first, last = sign * first, sign * last
-        change = spanned(course.change if sign > 0 else -course.change, metric.digits)
+        change = difference(course.change if sign > 0 else -course.change, metric.digits)
         yield (
             f"**{course.factor}**{in_words(course.held)}: the lead of `{high}` over `{low}` "
             f"{_verdict(course, first, last)}: {first:+.{metric.digits}f} at {course.ends[0]} "
@@ -120,13 +133,8 @@ def table(found: list[Course]) -> str:
     return as_markdown(
         [
             {
-                "factor": course.factor + in_words(course.held),
-                "difference": f"`{course.high}` - `{course.low}`",
-                **{
-                    f"{steps} steps": f"{spanned(effect.interval, digits)}, n {effect.interval.n}"
-                    for steps, effect in course.effects.items()
-                },
-                "change": spanned(course.change, digits),
+                **row(course.curve, "{} steps", digits),
+                "change": difference(course.change, digits),
                 "p (Holm)": probability(course.judged.adjusted_p),
             }
             for course in found
@@ -141,6 +149,6 @@ def caption(found: list[Course]) -> str:
         f"Differences in {found[0].metric}, paired by seed, with Student's 95 % interval and the "
         "number of seeds, at each training budget. Every budget is a run of its own, whose "
         "learning rate falls to nearly 0 at its end. The change is the difference at "
-        f"{last} steps less that at {first}, seed by seed, judged with all changes between budgets "
-        "that the factor has."
+        f"{last} steps less that at {first}, seed by seed, judged with those of the factor's "
+        "other levels."
     )

@@ -55,3 +55,48 @@ def _farthest(plan: Plan, name: str) -> tuple[float, str]:
             share = told(cell) / told(plan.cell(plan.reference(values), seed=0))
             shares.append((share, ", ".join(map(str, values))))
     return max(shares, key=lambda pair: abs(pair[0] - 1))
+
+
+def scoring(results: Results) -> str:
+    """How variants are scored: what a table of scores is to be read with."""
+    size = varied_or_fixed(results, "task.size")
+    weights = (
+        " and starts from the same weights wherever shapes allow"
+        if "init" not in results.factors
+        else ""
+    )
+    return (
+        f"A seed decides the training images, the initial weights and the test images. For each "
+        f"seed every variant sees the same {size} x {size} images in the same order{weights}; "
+        f"every variant is supervised and scored on the same pixels, {_window(results)}. "
+        f"{_looks(results)}Scores are over all "
+        f"{varied_or_fixed(results, 'training.test_images')} test images of a run together, "
+        "class by class, then averaged over the "
+        f"classes {', '.join(TASKS[results.plan.task.name].scored_classes)}."
+    )
+
+
+def _looks(results: Results) -> str:
+    """What is not the same for the levels of an axis that varies how images look."""
+    dials = [f"`{axis}`" for axis in results.factors if axis.startswith("task.")]
+    if not dials:
+        return ""
+    return (
+        f"But the levels of {' and '.join(dials)} are not scored on the same images: a seed's "
+        "objects are the same and in the same places, and look different. "
+    )
+
+
+def _window(results: Results) -> str:
+    """Which pixels are scored, and how a net without padding comes to see around them."""
+    task, unpadded = results.plan.task, "valid" in results.plan.values("padding")
+    if task.border == "mirrored":
+        rim = ", which a net without padding sees extended by mirroring" if unpadded else ""
+        return f"all of the image{rim}"
+    covered = ", all that a net without padding covers" if unpadded else ""
+    return f"the central {task.scored} x {task.scored}{covered}"
+
+
+def varied_or_fixed(results: Results, axis: str) -> str:
+    """The value that all cells share, or the values of the axis."""
+    return " or ".join(map(str, results.plan.values(axis)))

@@ -10,7 +10,8 @@ import numpy as np
 from ablations.judgement.contrasts import Contrast
 from ablations.judgement.metrics import METRICS, dice, iou
 from ablations.reporting.exports import read_export
-from ablations.reporting.results import Results, scores
+from ablations.reporting.results import Results
+from ablations.reporting.run_table import scores
 from ablations.running.sweep import STORE
 from ablations.runs.plan import Plan
 from ablations.runs.records import Record

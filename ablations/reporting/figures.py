@@ -1,17 +1,19 @@
-"""The figures of a report: predictions side by side, and effects over the training budget."""
+"""The figures of a report: predictions side by side, and differences over the training."""
 
 from __future__ import annotations
 
 import io
-from itertools import groupby
+from collections.abc import Sequence
+from itertools import groupby, zip_longest
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from ablations.judgement.comparisons import in_words
-from ablations.reporting.budgets import Course
-from ablations.reporting.results import OVERLAP, Results, pictured_rows, scores
+from ablations.reporting.curves import Curve
+from ablations.reporting.pictured import pictured_rows
+from ablations.reporting.results import OVERLAP, Results
+from ablations.reporting.run_table import scores
 from ablations.runs.records import Example, Record
 from ablations.tasks.shapes import TASKS, Task
 
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TILE_INCHES: Final = 1.35
+
+MOST_ABREAST: Final = 3
+"""Panels beside each other: more are too small to read on a page."""
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -60,34 +65,43 @@ def _as_png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def over_the_budget(courses: list[Course]) -> bytes:
-    """A PNG: a panel for each factor, with a curve for each pair of its levels."""
+def differences(curves: Sequence[Curve], *, metric: str, over: str) -> bytes:
+    """A PNG: a panel for each factor, with a curve for each difference of its levels.
+
+    `over` says what the numbers are that grow; each is some times the one before it.
+    """
     from matplotlib.figure import Figure
 
-    panels = [list(group) for _, group in groupby(courses, key=lambda c: (c.factor, c.held))]
-    figure = Figure(figsize=(4.2 * len(panels), 3.2), layout="constrained")
-    for tile, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        tile.set_title(panel[0].factor + in_words(panel[0].held), fontsize=9)
-        _draw_courses(tile, panel)
+    panels = [list(group) for _, group in groupby(curves, key=lambda curve: curve.factor)]
+    rows = -(-len(panels) // MOST_ABREAST)
+    columns = min(len(panels), MOST_ABREAST)
+    figure = Figure(figsize=(4.2 * columns, 3.2 * rows), layout="constrained")
+    tiles = figure.subplots(rows, columns, squeeze=False).flat
+    for tile, panel in zip_longest(tiles, panels):
+        if panel is None:
+            tile.remove()
+            continue
+        tile.set_title(panel[0].factor, fontsize=9)
+        tile.set_xlabel(over, fontsize=8)
+        tile.set_ylabel(f"difference in {metric}", fontsize=8)
+        _draw_curves(tile, panel)
     return _as_png(figure)
 
 
-def _draw_courses(tile: Axes, courses: list[Course]) -> None:
-    steps = sorted(courses[0].effects)
+def _draw_curves(tile: Axes, curves: list[Curve]) -> None:
+    places = sorted(curves[0].points)
     tile.axhline(0, color="grey", linewidth=0.8)
-    for place, course in enumerate(courses):
-        spans = [course.effects[each].interval for each in steps]
+    for place, curve in enumerate(curves):
+        spans = [curve.points[each] for each in places]
         # Side by side, so that no interval hides another.
-        shifted = [each * (1 + 0.02 * (place - (len(courses) - 1) / 2)) for each in steps]
+        shifted = [each * (1 + 0.02 * (place - (len(curves) - 1) / 2)) for each in places]
         means = [span.mean for span in spans]
         reach = [[s.mean - s.low for s in spans], [s.high - s.mean for s in spans]]
-        label = f"{course.high} - {course.low}"
+        label = curve.levels.replace("`", "")
         tile.errorbar(shifted, means, yerr=reach, marker="o", markersize=3, capsize=2, label=label)
     tile.set_xscale("log")
-    tile.set_xticks(steps, [str(each) for each in steps])
+    tile.set_xticks(places, [str(each) for each in places])
     tile.minorticks_off()
-    tile.set_xlabel("training steps", fontsize=8)
-    tile.set_ylabel(f"difference in {courses[0].metric}", fontsize=8)
     tile.tick_params(labelsize=7)
     tile.legend(fontsize=7)
 

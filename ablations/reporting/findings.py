@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
@@ -13,6 +12,7 @@ from ablations.judgement.metrics import METRICS
 from ablations.judgement.statistics import ALPHA, LEVEL
 from ablations.judgement.trials import Trial
 from ablations.reporting.results import Results
+from ablations.reporting.wording import difference, probability
 from ablations.runs.claims import Prediction
 from ablations.tables import as_csv, as_markdown, inline
 from ablations.tasks.shapes import TASKS
@@ -104,25 +104,11 @@ def _line(prediction: Prediction, effect: Effect, outcome: str) -> dict[str, str
         "contrast": f"`{prediction.contrast}`",
         "of": inline(prediction.metric),
         "predicted": f"{prediction.expected}{within}",
-        "seen": _spanned(effect, METRICS[prediction.metric].digits),
+        "seen": difference(effect.interval, METRICS[prediction.metric].digits),
         "seeds": f"{effect.interval.n}",
-        "p": _p(effect.adjusted_p),
+        "p": probability(effect.adjusted_p),
         "": outcome,
     }
-
-
-def _spanned(effect: Effect, digits: int) -> str:
-    interval = effect.interval
-    if math.isnan(interval.low):
-        return "-"
-    mean, low, high = (
-        f"{each:+.{digits}f}" for each in (interval.mean, interval.low, interval.high)
-    )
-    return f"{mean} [{low}, {high}]"
-
-
-def _p(p: float) -> str:
-    return "-" if math.isnan(p) else f"{p:.3f}"
 
 
 def _rows(results: Results, trial: Trial) -> Iterator[dict[str, object]]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Final
 
 from ablations.judgement.metrics import METRICS
-from ablations.judgement.statistics import Interval
 from ablations.reporting.results import Level, Results
+from ablations.reporting.wording import with_half
 from ablations.runs.measures import PROBED
 from ablations.tables import as_markdown
 
@@ -51,15 +50,6 @@ def _cell(level: Level, name: str) -> str:
     interval = level.scores[name]
     fewer = f" (n {interval.n})" if interval.n < len(level.by_seed) else ""
     return with_half(interval, METRICS[name].digits) + fewer
-
-
-def with_half(interval: Interval, digits: int) -> str:
-    """A mean with half of its interval, as far as they are known."""
-    if math.isnan(interval.mean):
-        return "-"
-    mean = f"{interval.mean:.{digits}f}"
-    half = interval.high - interval.mean
-    return mean if math.isnan(half) else f"{mean} ± {half:.{digits}f}"
 
 
 def _caption(results: Results, names: list[str]) -> str:

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Final, Self, final
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from ablations.judgement.comparisons import Comparison, asked, comparisons
 from ablations.judgement.contrasts import Contrast, Design
 from ablations.judgement.effects import Effect, judged
-from ablations.judgement.metrics import METRICS, Stored, iou, macro
+from ablations.judgement.metrics import METRICS
 from ablations.judgement.statistics import Interval, half_width, mean_interval, paired_difference
 from ablations.judgement.trials import Trial
 from ablations.judgement.tuning import SEEN, Choice, choices
-from ablations.runs.cell import Cell, training_macs
+from ablations.reporting.run_table import read_runs
 from ablations.runs.plan import Plan
 from ablations.runs.records import Record
-from ablations.tasks.shapes import TASKS
-from unet.memory import memory
-from unet.spec import UNetSpec
 
 OVERLAP: Final = "IoU"
 """The metric by whose scatter a cell is called unstable, and by which a class is lost."""
@@ -69,25 +64,8 @@ class Results:
         They are read one by one, and of each a row of numbers is kept: a million records need
         no more memory than their table.
         """
-        environments: dict[str, int] = {}
-        pictured: list[Record] = []
-        wanted = set(pictured_variants(plan))
-
-        def rows() -> Iterator[tuple[object, ...]]:
-            for record in records:
-                cell = record.parsed_cell()
-                place = plan.place(cell)
-                if place is None:
-                    continue
-                made_with = _described(record.environment)
-                environment = environments.setdefault(made_with, len(environments))
-                if record.example is not None and place % plan.variant_count in wanted:
-                    pictured.append(record)
-                yield place, environment, *_numbers(record, cell)
-
-        table = np.fromiter(rows(), dtype=_ROW)
-        table.sort(order="place")
-        return cls(plan, _as_frame(table, plan, list(environments)), tuple(pictured))
+        runs, pictured = read_runs(plan, records)
+        return cls(plan, runs, pictured)
 
     @property
     def environments(self) -> list[tuple[str, int]]:
@@ -159,6 +137,12 @@ class Results:
         if self.plan.tuned:
             table[SEEN] = by_variant[SEEN].mean()
         return table.reset_index()
+
+    @property
+    def headlines(self) -> list[str]:
+        """The headline metric and those of overlap."""
+        overlaps = (name for name, metric in METRICS.items() if metric.section == "overlap")
+        return list(dict.fromkeys([self.plan.headline, *overlaps]))
 
     @cached_property
     def measured(self) -> list[str]:
@@ -235,131 +219,3 @@ class Results:
                 {name: mean_interval(by_seed[name].dropna().tolist()) for name in self.measured},
                 by_seed[self.plan.headline].tolist(),
             )
-
-
-_ROW: Final = np.dtype(
-    [
-        ("place", np.int64),
-        ("environment", np.int64),
-        ("diverged", np.bool_),
-        *((name, np.float64) for name in (*METRICS, "lowest class")),
-        ("steps", np.int64),
-        ("base_channels", np.int64),
-        ("parameters", np.int64),
-        ("macs", np.int64),
-        ("memory", np.int64),
-        ("training macs", np.float64),
-        ("seconds", np.float64),
-        (SEEN, np.float64),
-    ]
-)
-"""What is kept of a record; its axis values and its seed follow from its place in the plan."""
-
-
-def _numbers(record: Record, cell: Cell) -> tuple[object, ...]:
-    seconds = record.train_seconds + record.test_seconds
-    steps, batch = cell.training.steps, cell.training.batch
-    return (
-        record.outcome == "diverged",
-        *scores(record).values(),
-        lowest_class(record),
-        steps,
-        cell.spec.base_channels,
-        record.parameters,
-        record.macs,
-        _map_bytes(cell.spec, cell.input_size),
-        training_macs(record.macs, steps, batch),
-        seconds,
-        seen(record),
-    )
-
-
-@lru_cache(maxsize=4096)
-def _map_bytes(spec: UNetSpec, size: int) -> int:
-    """Of the feature maps of one image in training."""
-    return memory(spec, size, size).training
-
-
-def _as_frame(table: npt.NDArray[np.void], plan: Plan, environments: Sequence[str]) -> pd.DataFrame:
-    seeds, variants = np.divmod(table["place"], plan.variant_count)
-    sizes = [len(values) for values in plan.axes.values()]
-    levels = zip(plan.axes.items(), np.unravel_index(variants, sizes), strict=True)
-    outcomes = np.where(table["diverged"], "diverged", "done")
-    return pd.DataFrame(
-        {
-            **{
-                axis: pd.Categorical.from_codes(codes, pd.Index([str(v) for v in values]))
-                for (axis, values), codes in levels
-            },
-            "seed": seeds,
-            "outcome": outcomes,
-            **{name: table[name] for name in (_ROW.names or ())[3:]},
-            "environment": pd.Categorical.from_codes(
-                table["environment"], pd.Index(list(map(str, environments)))
-            ),
-        }
-    )
-
-
-def _described(environment: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in environment.items())
-
-
-MOST_PICTURED: Final = 12
-"""Rows of a figure: more than a page can show help nobody."""
-
-
-def pictured_rows(plan: Plan) -> tuple[str, list[tuple[tuple[str, ...], tuple[str, ...]]]]:
-    """The factor that goes across a figure, and its rows: the values of the axes before and after.
-
-    The skips go across if they are compared, else the last axis, as far as there is one that
-    leaves the image as it is: a row shows one image.
-    """
-    axes = list(plan.axes)
-    alike = [axis for axis in axes if not axis.startswith("task.")] or axes
-    across = "skip" if "skip" in axes else alike[-1]
-    place = axes.index(across)
-    texts = [tuple(map(str, values)) for values in plan.axes.values()]
-    rows = itertools.product(
-        itertools.product(*texts[:place]), itertools.product(*texts[place + 1 :])
-    )
-    return across, list(itertools.islice(rows, MOST_PICTURED))
-
-
-def pictured_variants(plan: Plan) -> Iterator[int]:
-    """The variants that `pictured_rows` shows, by their place among `plan.variants()`."""
-    across, rows = pictured_rows(plan)
-    places = [
-        {str(value): place for place, value in enumerate(values)} for values in plan.axes.values()
-    ]
-    sizes = [len(each) for each in places]
-    for before, after in rows:
-        for value in map(str, plan.axes[across]):
-            texts = (*before, value, *after)
-            codes = [each[text] for each, text in zip(places, texts, strict=True)]
-            yield int(np.ravel_multi_index(codes, sizes))
-
-
-def scores(record: Record) -> dict[str, float]:
-    """Every metric of one record; nan for a diverged run."""
-    if record.counts is None:
-        return dict.fromkeys(METRICS, math.nan)
-    stored = Stored.of(record)
-    return {name: metric.of(stored) for name, metric in METRICS.items()}
-
-
-def seen(record: Record) -> float:
-    """The IoU on the validation images, at the end; nan where there were none."""
-    if not record.curve:
-        return math.nan
-    counts = np.asarray(record.curve[-1].counts, dtype=np.int64)
-    scored = len(TASKS[record.parsed_cell().task.name].scored_classes)
-    return macro(iou(counts[-scored:]))
-
-
-def lowest_class(record: Record) -> float:
-    """The IoU of the scored class that came out worst."""
-    if record.counts is None:
-        return math.nan
-    stored = Stored.of(record)
-    return float(np.nanmin(iou(stored.counts.sum(axis=0)[-stored.scored :])))

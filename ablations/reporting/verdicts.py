@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from itertools import groupby
 from typing import Final
@@ -13,8 +12,9 @@ from ablations.judgement.comparisons import Comparison, in_words
 from ablations.judgement.contrasts import Contrast
 from ablations.judgement.effects import Effect
 from ablations.judgement.metrics import METRICS, Metric
-from ablations.judgement.statistics import ALPHA, Interval, smallest_p
+from ablations.judgement.statistics import ALPHA, smallest_p
 from ablations.reporting.results import Results
+from ablations.reporting.wording import bounds, difference, known, probability, share
 from ablations.tables import as_markdown
 
 Judged = tuple[Contrast, Effect]
@@ -127,12 +127,12 @@ def main_effects_table(results: Results) -> str:
             "factor": comparison.label,
             "difference": f"`{contrast.levels[0][1]}` - `{contrast.levels[0][0]}`",
             "seeds": _seeds(effect),
-            headline: spanned(effect.interval, digits),
-            "bootstrap": _bounds(effect.bootstrap, digits),
+            headline: difference(effect.interval, digits),
+            "bootstrap": bounds(effect.bootstrap, digits, "+"),
             "p": probability(effect.p),
             "p (Holm)": probability(effect.adjusted_p),
-            "g": _known(effect.standardised, "+.1f"),
-            "seeds above 0": _known(effect.improvement.mean, ".0%"),
+            "g": known(effect.standardised, 1, "+"),
+            "seeds above 0": share(effect.improvement.mean),
             "verdict": effect.verdict,
         }
         for comparison in results.comparisons
@@ -175,7 +175,7 @@ def interactions_table(results: Results) -> str:
                 "comparisons": f"{len(family)}",
                 "not nothing": f"{sum(e.verdict in DECIDED for _, e in family)}",
                 "largest": " x ".join(f"`{high}` - `{low}`" for low, high in contrast.levels),
-                headline: spanned(effect.interval, METRICS[headline].digits),
+                headline: difference(effect.interval, METRICS[headline].digits),
                 "p (Holm)": probability(effect.adjusted_p),
                 "verdict": effect.verdict,
             }
@@ -215,24 +215,3 @@ def effect_rows(results: Results) -> pd.DataFrame:
 def _seeds(effect: Effect) -> str:
     out = f" ({effect.left_out} left out)" if effect.left_out else ""
     return f"{effect.interval.n}{out}"
-
-
-def spanned(interval: Interval, digits: int) -> str:
-    """`+0.090 [+0.085, +0.096]`, as far as it is known."""
-    mean = _known(interval.mean, f"+.{digits}f")
-    return mean if math.isnan(interval.low) else f"{mean} {_bounds(interval, digits)}"
-
-
-def _bounds(interval: Interval, digits: int) -> str:
-    if math.isnan(interval.low):
-        return "-"
-    return f"[{interval.low:+.{digits}f}, {interval.high:+.{digits}f}]"
-
-
-def _known(value: float, form: str) -> str:
-    return "-" if math.isnan(value) else format(value, form)
-
-
-def probability(p: float) -> str:
-    """To three decimals, as far as they say something."""
-    return "<0.001" if p < 0.001 else f"{p:.3f}"

@@ -10,7 +10,7 @@ from typing import Final
 
 import torch
 
-from ablations.reporting.results import scores
+from ablations.reporting.run_table import scores
 from ablations.storage.plan_file import load_plan
 from ablations.tasks.shapes import TASKS, Look
 from ablations.training.hardware import find_hardware, groups

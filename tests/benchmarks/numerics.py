@@ -9,7 +9,7 @@ from typing import Final
 
 import torch
 
-from ablations.reporting.results import scores
+from ablations.reporting.run_table import scores
 from ablations.running.engines import keep_freed_memory
 from ablations.runs.cell import Cell
 from ablations.storage.plan_file import load_plan

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from ablations.reporting.results import scores
+from ablations.reporting.run_table import scores
 from ablations.running.sweep import STORE
 from ablations.storage.store import Store
 from ablations.training.hardware import usable_cores

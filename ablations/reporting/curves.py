@@ -1,0 +1,34 @@
+"""Differences over something that grows, for tables and figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+from ablations.judgement.statistics import Interval
+from ablations.reporting.wording import difference
+
+
+@final
+@dataclass(frozen=True)
+class Curve:
+    """How far one level lies above another; curves of one `factor` share a panel.
+
+    `levels` names the difference, such as `none` - `concat` with backquotes.
+    """
+
+    factor: str
+    levels: str
+    points: dict[int, Interval]
+
+
+def row(curve: Curve, column: str, digits: int) -> dict[str, str]:
+    """Of a table: each difference with its interval and its seeds.
+
+    `column` is what a point's column is called, with {} for its number.
+    """
+    points = {
+        column.format(x): f"{difference(interval, digits)}, n {interval.n}"
+        for x, interval in curve.points.items()
+    }
+    return {"factor": curve.factor, "difference": curve.levels, **points}
