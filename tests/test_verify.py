@@ -93,17 +93,17 @@ def test_any_net_of_the_tables_is_sound_and_is_known_for_what_it_is(spec: UNetSp
     torch.manual_seed(0)
     # A single channel may be dead by the chance of its weights: that is no fault of the design.
     spec = dataclasses.replace(spec, base_channels=spec.base_channels + 3)
-    # Skips that are left out on purpose look like forgotten ones, and aligned corners do drift.
-    upsampling = spec.upsampling.removesuffix("_corners")
-    spec = dataclasses.replace(spec, unskipped=(), upsampling=upsampling)
-    x = Examination(UNet(spec), in_channels=spec.in_channels)
+    # Aligned corners do drift.
+    spec = dataclasses.replace(spec, upsampling=spec.upsampling.removesuffix("_corners"))
+    # Skips that are left out on purpose look like forgotten ones.
+    left_out = ",".join(map(str, sorted(spec.unskipped))) or "none"
+    claims = {"unskipped": left_out} if spec.skip != "none" else {"skip": "none"}
+    x = Examination(UNet(spec), in_channels=spec.in_channels, claims=claims)
     results = results_of(x)
     assert [explain(result) for result in results if result.status == "fail"] == []
     inferred = infer(x)
     for name in ("depth", "padding", "skip", "upsampling", "norm", "in_channels", "num_classes"):
-        # A gate is seen by what stands behind it.
-        told = {"attention": "concat"}.get(spec.skip, spec.skip) if name == "skip" else None
-        assert inferred[name] == (told or getattr(spec, name)), name
+        assert inferred[name] == getattr(spec, name), name
     assert inferred["base_channels"] == spec.base_channels
     law = x.net.size_law
     assert inferred["margin"] == law.margin
@@ -153,3 +153,17 @@ def test_a_net_that_no_check_was_made_for_is_not_a_crash(monkeypatch: pytest.Mon
     (result,) = run_check("takes_every_legal_size", x)
     assert (result.status, verdict([result])) == ("skip", "sound")
     assert "could not be decided: ZeroDivisionError" in result.message
+
+
+def test_a_level_left_out_on_purpose_is_claimed() -> None:
+    """Without the claim it is taken for forgotten; a claim of another level does not help."""
+
+    def failing(**claims: str) -> set[str]:
+        net = UNet(UNetSpec(depth=3, base_channels=4, padding="zeros", unskipped=(0,)))
+        results = verify(net, claims=claims)
+        return {result.check for result in results if result.status == "fail"}
+
+    assert failing() == {"every_level_is_joined"}
+    assert failing(unskipped="0") == set()
+    assert failing(unskipped="1") == {"every_level_is_joined", "claims_hold"}
+    assert failing(unskipped="0,1") == {"claims_hold"}

@@ -6,7 +6,19 @@ import math
 from collections import Counter
 from typing import Any, Final
 
-from unet.anatomy import NORMS, PADS, RESIZES, Anatomy, Conv, is_activation, plain
+from unet.anatomy import (
+    ALMOST,
+    NORMS,
+    PADS,
+    RESIZES,
+    Anatomy,
+    Conv,
+    Join,
+    came_up,
+    is_activation,
+    level_of,
+    plain,
+)
 from unet.examination import Examination
 from unet.tracing import SQUASHING, Value
 
@@ -26,6 +38,7 @@ def infer(x: Examination) -> dict[str, Any]:
         "depth": anatomy.depth,
         "padding": padding(anatomy),
         "skip": skip_kind(anatomy),
+        "unskipped": ",".join(map(str, unskipped(anatomy))) or "none",
         "upsampling": upsampling(anatomy),
         "norm": norm(anatomy),
         "base_channels": base_channels(anatomy),
@@ -85,8 +98,45 @@ def padding(anatomy: Anatomy) -> str:
 
 def skip_kind(anatomy: Anatomy) -> str:
     """How skips are joined; a sum that is only made to weigh a skip joins nothing."""
-    joins = [join for join in anatomy.joins if not only_weighs(anatomy, join.step.output)]
-    return commonest([join.kind for join in joins], "none")
+    gates = [join for join in anatomy.joins if only_weighs(anatomy, join.step.output)]
+
+    def kind(join: Join) -> str:
+        gated = any(join.fresh.descends_from(gate.step.output) for gate in gates)
+        return "attention" if gated and join.kind == "concat" else join.kind
+
+    return commonest([kind(join) for join in anatomy.joins if join not in gates], "none")
+
+
+def unskipped(anatomy: Anatomy) -> list[int]:
+    """The levels whose map from the way down never meets what comes up; all if there is no skip."""
+    finest, joined = level_of(anatomy.output.step), joined_levels(anatomy)
+    convolved = sorted(encoder_convs(anatomy))
+    return [level for level in convolved if level >= finest and level not in joined]
+
+
+def joined_levels(anatomy: Anatomy) -> set[int]:
+    """Those of maps that meet what comes up and, where there are any, come from convolutions."""
+    convolved = encoder_convs(anatomy)
+    return {
+        level
+        for join in anatomy.joins
+        if anatomy.is_live(join.step.output) and not only_weighs(anatomy, join.step.output)
+        for level in [level_of(join.fresh.step)]
+        if level not in convolved
+        or any(join.fresh.descends_from(conv.output) for conv in convolved[level])
+    }
+
+
+def encoder_convs(anatomy: Anatomy) -> dict[int, list[Conv]]:
+    """The live convolutions of the contracting path at each step, but for the deepest."""
+    found: dict[int, list[Conv]] = {}
+    for conv in anatomy.convs:
+        fresh = conv.output.spatial and not came_up(conv.output)
+        if fresh and conv.output.step * ALMOST < anatomy.deepest and max(conv.kernel) > 1:
+            same = abs(conv.source.step / conv.output.step - 1) < 0.3
+            if same and not conv.transposed:
+                found.setdefault(level_of(conv.output.step), []).append(conv)
+    return found
 
 
 def only_weighs(anatomy: Anatomy, value: Value) -> bool:
@@ -119,7 +169,8 @@ def upsampling(anatomy: Anatomy) -> str:
         if up.step.index in anatomy.conv_of:
             found.append("transposed")
         else:
-            found.append(RESIZES.get(up.step.operation, UNKNOWN))
+            corners = "_corners" if up.step.settings.get("align_corners") else ""
+            found.append(RESIZES.get(up.step.operation, UNKNOWN) + corners)
     return commonest(found, "none")
 
 
@@ -153,7 +204,8 @@ def kernel(anatomy: Anatomy) -> str:
         head = any(conv.output.index == end for end in ends) or (
             max(conv.kernel) == 1 and (conv is anatomy.convs[-1])
         )
-        if head or conv.transposed or stands_in_upsampling(anatomy, conv):
+        gate = only_weighs(anatomy, conv.output)
+        if head or gate or conv.transposed or stands_in_upsampling(anatomy, conv):
             continue
         reach = [d * (k - 1) + 1 for k, d in zip(conv.kernel, conv.dilation, strict=True)]
         found.append("x".join(map(str, reach)))

@@ -520,7 +520,7 @@ SOUND: Final[dict[str, Sound]] = {
         factory=Attended,
         in_channels=1,
         size=64,
-        expected=traits("zeros concat transposed none", depth=2, num_classes=1, base_channels=8),
+        expected=traits("zeros attention transposed none", depth=2, num_classes=1, base_channels=8),
         warns=("off_grid_crash",),
     ),
     "even": Sound(

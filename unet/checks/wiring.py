@@ -8,23 +8,11 @@ from typing import Final
 
 from torch import Tensor
 
-from unet.anatomy import ALMOST, RESIZES, Anatomy, Change, Conv, came_up, level_of, plain
+from unet.anatomy import ALMOST, RESIZES, Anatomy, Change, came_up, level_of, plain
 from unet.checks.finding import Check, Finding, fail, in_words, skip, warn
 from unet.examination import Examination, Gradients
-from unet.inference import only_weighs
+from unet.inference import encoder_convs, joined_levels, unskipped
 from unet.tracing import CONSTANT, Step, Value
-
-
-def encoder_convs(anatomy: Anatomy) -> dict[int, list[Conv]]:
-    """The live convolutions of the contracting path at each step, but for the deepest."""
-    found: dict[int, list[Conv]] = {}
-    for conv in anatomy.convs:
-        fresh = conv.output.spatial and not came_up(conv.output)
-        if fresh and conv.output.step * ALMOST < anatomy.deepest and max(conv.kernel) > 1:
-            same = abs(conv.source.step / conv.output.step - 1) < 0.3
-            if same and not conv.transposed:
-                found.setdefault(level_of(conv.output.step), []).append(conv)
-    return found
 
 
 def levels_are_joined(x: Examination) -> Iterator[Finding]:
@@ -44,28 +32,16 @@ def levels_are_joined(x: Examination) -> Iterator[Finding]:
     if not anatomy.ups:
         yield warn("no upsampling was seen: how maps get their resolution back is not understood")
         return
-    live = [
-        join
-        for join in anatomy.joins
-        if anatomy.is_live(join.step.output) and not only_weighs(anatomy, join.step.output)
-    ]
-    finest = level_of(anatomy.output.step)
-    convolved = encoder_convs(anatomy)
-    joined = {
-        level
-        for join in live
-        for level in [level_of(join.fresh.step)]
-        if level not in convolved
-        or any(join.fresh.descends_from(conv.output) for conv in convolved[level])
-    }
-    missing = [level for level in sorted(convolved) if level >= finest and level not in joined]
-    if not missing:
+    missing = unskipped(anatomy)
+    claimed = x.claims.get("unskipped", "").split(",")
+    forgotten = [level for level in missing if str(level) not in claimed]
+    if not forgotten:
         return
     how = how_else_joined(anatomy)
     if how:
         yield skip(f"maps that are joined have been through {how}, which is not followed")
-    elif joined:
-        yield from not_joined(anatomy, missing)
+    elif joined_levels(anatomy):
+        yield from not_joined(anatomy, forgotten)
     elif x.claims.get("skip") != "none":
         report = fail if attempts_at_skips(anatomy) else warn
         yield report(
@@ -438,7 +414,8 @@ CHECKS: Final[Mapping[str, Check]] = {
     "every_level_is_joined": Check(
         title="What each level of the contracting path makes meets the map that comes up.",
         harm="Fine detail of that level is lost: contours get coarse.",
-        cause="A skip forgotten, replaced by zeros, or joined with the wrong map.",
+        cause="A skip forgotten, replaced by zeros, or joined with the wrong map. If one is left out "
+        "on purpose, claim so: unskipped=0.",
         run=levels_are_joined,
     ),
     "both_sides_of_a_join_reach_the_output": Check(
