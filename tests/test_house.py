@@ -152,9 +152,14 @@ MAP = {
         "ablations.judgement.metrics", "ablations.judgement.comparisons",
     },
     "ablations.storage": set(),
+    "ablations.storage.lines": {"unet.refusal"},
+    "ablations.storage.soundness": {
+        "unet.refusal", "unet.algebra", "ablations.runs.cell", "ablations.runs.plan",
+        "ablations.judgement.metrics", "ablations.judgement.trials", "ablations.storage.lines",
+    },
     "ablations.storage.plan_file": {
-        "unet.refusal", "unet.algebra", "ablations.runs.cell", "ablations.runs.claims",
-        "ablations.runs.plan", "ablations.judgement.metrics", "ablations.judgement.trials",
+        "unet.refusal", "ablations.runs.cell", "ablations.runs.claims", "ablations.runs.plan",
+        "ablations.storage.lines", "ablations.storage.soundness",
     },
     "ablations.storage.store": {
         "unet.refusal", "ablations.files", "ablations.runs.records", "ablations.runs.plan",

@@ -414,8 +414,8 @@ CHECKS: Final[Mapping[str, Check]] = {
     "every_level_is_joined": Check(
         title="What each level of the contracting path makes meets the map that comes up.",
         harm="Fine detail of that level is lost: contours get coarse.",
-        cause="A skip forgotten, replaced by zeros, or joined with the wrong map. If one is left out "
-        "on purpose, claim so: unskipped=0.",
+        cause="A skip forgotten, replaced by zeros, or joined with the wrong map. If one is left "
+        "out on purpose, claim so: unskipped=0.",
         run=levels_are_joined,
     ),
     "both_sides_of_a_join_reach_the_output": Check(
