@@ -161,19 +161,23 @@ MAP = {
         "unet.refusal", "ablations.runs.cell", "ablations.runs.claims", "ablations.runs.plan",
         "ablations.storage.lines", "ablations.storage.soundness",
     },
+    "ablations.storage.database": {
+        "unet.refusal", "ablations.runs.plan", "ablations.storage.plan_file",
+    },
     "ablations.storage.store": {
         "unet.refusal", "ablations.files", "ablations.runs.records", "ablations.runs.plan",
-        "ablations.storage.plan_file",
+        "ablations.storage.database",
     },
     "ablations.storage.leases": {
-        "unet.refusal", "ablations.runs.records", "ablations.storage.store",
+        "unet.refusal", "ablations.runs.records", "ablations.storage.database",
+        "ablations.storage.store",
     },
     "ablations.storage.merge": {
         "unet.refusal", "ablations.runs.records", "ablations.runs.plan", "ablations.storage.store",
     },
     "ablations.storage.doctor": {
         "unet.refusal", "ablations.files", "ablations.runs.records", "ablations.runs.plan",
-        "ablations.storage.store",
+        "ablations.storage.database", "ablations.storage.store",
     },
     "ablations.training": set(),
     "ablations.training.hardware": {

@@ -114,7 +114,7 @@ def test_a_log_on_a_read_only_medium_is_told(
     Store.open(copy / path.name).close()
     (copy / f"{path.name}-shm").unlink(missing_ok=True)
     assert (copy / f"{path.name}-wal").stat().st_size
-    monkeypatch.setattr("ablations.storage.store.os.access", lambda *_: False)
+    monkeypatch.setattr("ablations.storage.database.os.access", lambda *_: False)
     with pytest.raises(Refusal, match="copy the folder to where it can be written"):
         Store.open(copy / path.name)
 
@@ -205,10 +205,10 @@ def test_a_full_disk_is_refused_and_loses_nothing(
 
 def test_two_makers_of_one_store_agree(path: Path, tiny: Plan) -> None:
     """Whoever comes second finds the tables made."""
-    from ablations.storage.store import _initialise
+    from ablations.storage.database import initialise
 
     with Store.create(path, tiny), sqlite3.connect(path, isolation_level=None) as second:
-        _initialise(second, tiny)
+        initialise(second, tiny)
         assert second.execute("SELECT count(*) FROM plan").fetchone() == (1,)
     second.close()
 

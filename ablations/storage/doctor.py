@@ -15,7 +15,8 @@ from typing import Final, final
 from ablations.files import replace_file
 from ablations.runs.plan import Plan
 from ablations.runs.records import Record
-from ablations.storage.store import AT_ONCE, Store, connect_to_read
+from ablations.storage.database import connect_to_read
+from ablations.storage.store import AT_ONCE, Store
 from unet.refusal import Refusal, printable
 
 

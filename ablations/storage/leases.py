@@ -11,7 +11,8 @@ from contextlib import suppress
 from typing import BinaryIO, Final, Self, final
 
 from ablations.runs.records import Record
-from ablations.storage.store import MOST_ATTEMPTS, MOST_LOSSES, Store, refusing
+from ablations.storage.database import refusing
+from ablations.storage.store import MOST_ATTEMPTS, MOST_LOSSES, Store
 from unet.refusal import Refusal
 
 try:

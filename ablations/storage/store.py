@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self, final
@@ -14,25 +12,8 @@ from typing import Final, Self, final
 from ablations.files import require_one_host
 from ablations.runs.plan import Plan, differences
 from ablations.runs.records import Record
-from ablations.storage.plan_file import read_plan
+from ablations.storage.database import connect, connect_to_read, initialise, refusing, stored_plan
 from unet.refusal import Refusal
-
-APPLICATION: Final = 0x554E4554
-"""Marks a SQLite file as ours: "UNET"."""
-
-VERSION: Final = 2
-"""Of the tables below; a file of another version is left as it is."""
-
-_SCHEMA: Final = """
-CREATE TABLE plan (name TEXT NOT NULL, source TEXT NOT NULL);
-CREATE TABLE records (key TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE attempts (token INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL, \
-owner INTEGER NOT NULL, began REAL NOT NULL, deadline REAL NOT NULL, ended REAL, outcome TEXT, \
-reason TEXT NOT NULL DEFAULT '');
-CREATE INDEX attempts_of ON attempts (key);
-CREATE UNIQUE INDEX running ON attempts (key) WHERE outcome IS NULL;
-"""
-"""The plan, the records, and the history: at most one attempt at a cell runs at any time."""
 
 MOST_ATTEMPTS: Final = 3
 """Failures after which a cell is given up until somebody asks for it again."""
@@ -67,9 +48,6 @@ OUTCOMES: Final = {
 }
 
 
-_DAMAGED: Final = "put a copy in its place, or move it away and run again"
-
-
 @final
 class Store:
     """The records of one plan's cells in the file `path`.
@@ -94,9 +72,9 @@ class Store:
         with refusing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             require_one_host(path.parent)
-            connection = _connect(path)
+            connection = connect(path)
             if connection.execute("PRAGMA schema_version").fetchone() == (0,):
-                _initialise(connection, plan)
+                initialise(connection, plan)
             store = cls._checked(path, connection)
             if plan.identity != store.plan.identity:
                 if not extend:
@@ -118,7 +96,7 @@ class Store:
     @classmethod
     def _checked(cls, path: Path, connection: sqlite3.Connection) -> Self:
         try:
-            return cls(path, connection, _stored_plan(path, connection))
+            return cls(path, connection, stored_plan(path, connection))
         except BaseException:
             connection.close()
             raise
@@ -253,107 +231,9 @@ class Store:
         self.close()
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    # Another writer holds the file for a moment only; a minute is more than it ever needs.
-    connection = sqlite3.connect(path, isolation_level=None, timeout=60)
-    connection.execute("PRAGMA synchronous=FULL")
-    return connection
-
-
-def connect_to_read(path: Path) -> sqlite3.Connection:
-    """A connection that writes nothing, not even beside the file: its folder may be read-only."""
-    address = f"{path.absolute().as_uri()}?mode=ro"
-    log, index = (path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))
-    logged = log.exists() and log.stat().st_size
-    if not os.access(path.parent, os.W_OK):
-        if not logged:
-            address += "&immutable=1"
-        elif not index.exists():
-            raise Refusal(
-                f"{path}: a log beside it is still to be put into it, and the folder is read-only; "
-                "copy the folder to where it can be written, and read it there"
-            )
-    return sqlite3.connect(address, uri=True, isolation_level=None, timeout=60)
-
-
-def _initialise(connection: sqlite3.Connection, plan: Plan) -> None:
-    """Make the tables in one transaction, so that a crash leaves all of them or none."""
-    _set_log(connection)
-    connection.execute("BEGIN IMMEDIATE")
-    if connection.execute("PRAGMA schema_version").fetchone() != (0,):
-        connection.execute("ROLLBACK")  # Another process came first; what it made is checked next.
-        return
-    for statement in _SCHEMA.strip().splitlines():
-        connection.execute(statement)
-    connection.execute("INSERT INTO plan VALUES (?, ?)", (plan.name, plan.source))
-    connection.execute(f"PRAGMA application_id={APPLICATION}")
-    connection.execute(f"PRAGMA user_version={VERSION}")
-    connection.execute("COMMIT")
-
-
-def _set_log(connection: sqlite3.Connection) -> None:
-    """Ask for a write-ahead log: this one statement does not wait while others ask for the same."""
-    for _ in range(100):
-        with suppress(sqlite3.OperationalError):
-            connection.execute("PRAGMA journal_mode=WAL")
-            return
-        time.sleep(0.05)
-    connection.execute("PRAGMA journal_mode=WAL")
-
-
-def _stored_plan(path: Path, connection: sqlite3.Connection) -> Plan:
-    """The plan of a store that is one of ours, and of a version that this program can read."""
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if application != APPLICATION:
-        raise Refusal(f"{path}: an SQLite file, but no store of records; choose another --out")
-    if version != VERSION:
-        raise Refusal(
-            f"{path}: a store of version {version}, and this program reads version {VERSION}; "
-            "use the program that wrote it, or another --out"
-        )
-    _require_our_tables(path, connection)
-    row = connection.execute("SELECT name, source FROM plan").fetchone()
-    if row is None or not all(isinstance(text, str) for text in row):
-        raise Refusal(f"{path}: damaged: it names no plan; {_DAMAGED}")
-    name, source = row
-    return read_plan(source, name=name, file=f"the plan stored in {path}")
-
-
-def _require_our_tables(path: Path, connection: sqlite3.Connection) -> None:
-    """Refuse views and triggers: they would run a stranger's queries in place of ours."""
-    found = connection.execute(
-        "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL "
-        "AND NOT (type = 'table' AND name LIKE 'sqlite!_%' ESCAPE '!')"
-    )
-    ours = sorted(statement.rstrip(";") for statement in _SCHEMA.strip().splitlines())
-    if sorted(str(sql) for (sql,) in found) != ours:
-        raise Refusal(f"{path}: damaged: its tables are not those of a store; {_DAMAGED}")
-
-
 def _another_plan(path: Path, stored: Plan, given: Plan) -> Refusal:
     return Refusal(
         f"{path}: holds the plan {stored.name!r}, and the {given.name!r} that you gave differs: "
         f"{'; '.join(differences(stored, given))}; add --extend to go on with it, or choose "
         "another --out"
     )
-
-
-@contextmanager
-def refusing(path: Path) -> Iterator[None]:
-    """Turn what the disk or SQLite says into one line that names the file."""
-    try:
-        yield
-    except sqlite3.DatabaseError as problem:
-        if isinstance(problem, sqlite3.OperationalError):
-            raise Refusal(
-                f"{path}: {problem}; what is stored stays: mend this and run the same line again"
-            ) from None
-        raise Refusal(f"{path}: damaged or no store: {problem}; {_DAMAGED}") from None
-    except UnicodeDecodeError:
-        # SQLite quotes what is damaged, and Python cannot read the quotation.
-        raise Refusal(f"{path}: damaged: names in it are no text; {_DAMAGED}") from None
-    except OSError as problem:
-        raise Refusal(
-            f"{path}: {problem.strerror}; mend this and run the same line again"
-        ) from None
