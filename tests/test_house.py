@@ -40,6 +40,9 @@ MAP = {
         "unet.refusal", "unet.paddings", "unet.skips", "unet.upsampling", "unet.downsamplings",
         "unet.norms", "unet.activations", "unet.inits", "unet.spec", "unet.algebra",
     },
+    "unet.tiling": {
+        "unet.refusal", "unet.paddings", "unet.upsampling", "unet.spec", "unet.reach", "unet.model",
+    },
     "unet.cost": {"unet.refusal", "unet.spec", "unet.model"},
     "unet.places": set(),
     "unet.tracing": {"unet.places"},
@@ -80,7 +83,7 @@ MAP = {
     "unet.verify": {"unet.examination", "unet.inference", "unet.checks.finding", "unet.checks"},
     "unet.testing": {"unet.examination", "unet.checks", "unet.verify"},
     "unet.subject": {"unet.refusal", "unet.verify"},
-    "unet": {"unet.refusal", "unet.spec", "unet.model", "unet.testing"},
+    "unet": {"unet.refusal", "unet.spec", "unet.model", "unet.tiling", "unet.testing"},
     "unet.__main__": {
         "unet.refusal", "unet.spec", "unet.algebra", "unet.memory", "unet.cost", "unet.verify",
         "unet.subject",
@@ -377,8 +380,8 @@ MAP = {
 }  # fmt: skip
 
 WITH_TORCH = {
-    "unet.joins", "unet.model", "unet.tracing", "unet.anatomy", "unet.running", "unet.arguments",
-    "unet.examination", "unet.inference",
+    "unet.joins", "unet.model", "unet.tiling", "unet.tracing", "unet.anatomy", "unet.running",
+    "unet.arguments", "unet.examination", "unet.inference",
     "unet.verify", "unet.testing", "ablations.training.learner", "ablations.training.scoring",
     "ablations.training.probing", "ablations.training.train", "ablations.training.validation",
 }  # fmt: skip

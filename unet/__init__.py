@@ -10,6 +10,7 @@ from unet.spec import PAPER, RELEASE, SPECS, TUTORIAL, UNetSpec
 if TYPE_CHECKING:
     from unet.model import UNet
     from unet.testing import UnsoundUNetError, check_unet, parametrize_with_checks
+    from unet.tiling import predict_tiled
 
 __all__ = [
     "PAPER",
@@ -22,6 +23,7 @@ __all__ = [
     "UnsoundUNetError",
     "check_unet",
     "parametrize_with_checks",
+    "predict_tiled",
 ]
 
 
@@ -31,6 +33,10 @@ def __getattr__(name: str) -> object:
         from unet.model import UNet
 
         return UNet
+    if name == "predict_tiled":
+        from unet.tiling import predict_tiled
+
+        return predict_tiled
     if name in ("UnsoundUNetError", "check_unet", "parametrize_with_checks"):
         from unet import testing
 
