@@ -119,7 +119,7 @@ PROMISES: Final[dict[str, Promise]] = {
         "it can err with a symmetric difference, and ties (rounded) leave it less. Two variants "
         "whose seeds scatter alike have one, however skewed each of them is. If only one is "
         "skewed, or fails now and then, their means can be equal while the variants are not, and "
-        "the test claims a difference of means too often: the last three lines.",
+        "the test claims a difference of means too often: the lines that begin with one.",
     ),
     "t interval": Promise(
         "Student's t: the interval holds the true difference",

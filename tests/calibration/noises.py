@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Final, final
 
 import numpy as np
 from numpy.random import Generator
 
 from ablations.judgement.statistics import Array
+from ablations.reporting.exports import read_export
+from ablations.reporting.results import Results
+from tests.samples import ROOT
 
 Shape = tuple[int, ...]
 
@@ -66,6 +70,25 @@ def _failing_against_sound(rng: Generator, shape: Shape) -> Array:
     return _failures(rng, shape) - rng.normal(size=shape)
 
 
+@cache
+def _scatter() -> Array:
+    """How far each run of the plan shapes lies from its variant's mean, in standard deviations.
+
+    That is the mean of the same few runs, so that they lie a little nearer to it than to what it
+    would be of many.
+    """
+    results = Results.of(*read_export(ROOT / "reports" / "records" / "shapes.jsonl"))
+    scores = results.runs[results.plan.headline]
+    of_variant = results.runs.groupby(list(results.axes), observed=True)[results.plan.headline]
+    apart = (scores - of_variant.transform("mean")).dropna().to_numpy()
+    return np.asarray(apart / apart.std())
+
+
+def _training(rng: Generator, shape: Shape) -> Array:
+    """A run's score, as far from its variant's mean as some run was that was really trained."""
+    return rng.choice(_scatter(), size=shape)
+
+
 NOISES: Final[Mapping[str, Noise]] = {
     "normal": Noise("normal", lambda rng, shape: rng.normal(size=shape), normal=True),
     "rounded": Noise("normal, rounded to quarters of its standard deviation", _rounded),
@@ -85,5 +108,9 @@ NOISES: Final[Mapping[str, Noise]] = {
         "one run in ten of one variant only is 10 sd too low",
         _scaled(_failing_against_sound, math.sqrt(2 + 100 * 0.09)),
         symmetric=False,
+    ),
+    "real training": Noise(
+        "two trainings of one net under two names, drawn from the 360 of the plan shapes",
+        _scaled(_between(_training), math.sqrt(2)),
     ),
 }
