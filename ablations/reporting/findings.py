@@ -62,7 +62,7 @@ def _counted(tried: list[Tried]) -> str:
         for verdict in ("reproduced", "not reproduced", "undecided")
         if counts[verdict]
     )
-    return f"{len(tried)} published claims were tried: {told}."
+    return f"{len(tried)} claims were tried: {told}."
 
 
 def _summary(trial: Trial) -> dict[str, str]:
