@@ -65,8 +65,12 @@ def comparisons(axes: Mapping[str, Sequence[str]]) -> Iterator[Comparison]:
 
 def asked(design: Design) -> list[Contrast]:
     """Every contrast of the design as a whole, and of each part that is compared."""
-    parts = dict.fromkeys(((), *(each.held for each in comparisons(design.axes))))
-    return [each for held in parts for each in contrasts(design.at(held))]
+    return [each for held in parts(design.axes) for each in contrasts(design.at(held))]
+
+
+def parts(axes: Mapping[str, Sequence[str]]) -> list[Held]:
+    """What is held in each part of a design that is looked at; in the first, the whole, nothing."""
+    return list(dict.fromkeys(((), *(each.held for each in comparisons(axes)))))
 
 
 def budgets(axes: Mapping[str, Sequence[str]]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations, permutations
+from itertools import combinations, permutations, product
 from typing import Final, Literal, Self, final
 
 import numpy as np
@@ -17,7 +17,7 @@ BETWEEN: Final[Mapping[Kind, str]] = {
     "main effect": "",
     "simple effect": " at ",
     "interaction": " x ",
-    "level": "",
+    "level": " at ",
 }
 """What stands between the factors in a contrast's label."""
 
@@ -106,15 +106,16 @@ def contrasts(design: Design) -> list[Contrast]:
 
 
 def levels_alone(design: Design) -> Iterator[Contrast]:
-    """Every level by itself, against 0, averaged over the other factors."""
-    for factor, levels in design.axes.items():
-        means = _means(design.scores, design.axes, (factor,))
-        for place, level in enumerate(levels):
+    """Every level against 0, averaged over the other factors, and at each level of another."""
+    axes = design.axes
+    for factors in (*((axis,) for axis in axes), *permutations(axes, 2)):
+        means = np.moveaxis(_means(design.scores, axes, factors), 0, -1)
+        for place in product(*(range(len(axes[factor])) for factor in factors)):
             yield Contrast(
                 kind="level",
-                factors=(factor,),
-                levels=((level,),),
-                by_seed=_rounded(means[:, place]),
+                factors=factors,
+                levels=tuple((axes[f][k],) for f, k in zip(factors, place, strict=True)),
+                by_seed=_rounded(means[place]),
                 held=design.held,
             )
 

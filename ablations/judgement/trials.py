@@ -8,7 +8,7 @@ from typing import Final, Literal, final
 
 import numpy as np
 
-from ablations.judgement.comparisons import asked
+from ablations.judgement.comparisons import asked, parts
 from ablations.judgement.contrasts import Contrast, Design, levels_alone
 from ablations.judgement.effects import Effect, effects
 from ablations.judgement.metrics import METRICS
@@ -50,7 +50,8 @@ def _alike(contrast: str, labels: Sequence[str]) -> str:
 
 def _predictable(design: Design) -> Iterator[Contrast]:
     yield from asked(design)
-    yield from levels_alone(design)
+    for held in parts(design.axes):
+        yield from levels_alone(design.at(held))
 
 
 @final

@@ -18,8 +18,8 @@ class Prediction(BaseModel):
     """Which way one contrast will come out.
 
     `contrast` is named as in the effects table, such as `skip: none - concat`; or it is one level,
-    as in `padding: valid`, whose mean is compared with 0. `different` leaves open which way;
-    `equivalent` predicts that it lies within `margin` of 0.
+    as in `padding: valid` or `skip: add at padding: valid`, whose mean is compared with 0.
+    `different` leaves open which way; `equivalent` predicts that it lies within `margin` of 0.
     """
 
     model_config = STRICT
