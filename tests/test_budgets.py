@@ -50,7 +50,7 @@ def test_a_course_has_the_effect_at_each_budget(steps: str) -> None:
     means = {at: effect.interval.mean for at, effect in course.effects.items()}
     assert list(means) == [5, 10, 20]
     assert means[5] - means[20] == pytest.approx(-0.08)
-    assert course.change.mean == pytest.approx(0.08)
+    assert course.change.interval.mean == pytest.approx(0.08)
 
 
 @pytest.mark.parametrize(
@@ -61,6 +61,7 @@ def test_a_course_has_the_effect_at_each_budget(steps: str) -> None:
         ({5: -100, 10: -60, 20: -20}, "lead of `none` over `concat` shrinks as the budget grows"),
         ({5: -100, 10: 0, 20: 90}, "lead of `concat` over `none` comes only with the larger"),
         ({5: 50, 10: 50, 20: 50}, "changes by less than 0.01 with the budget"),
+        ({5: 22, 10: 22, 20: 20}, "shrinks as the budget grows, if by less than 0.01: +0.023"),
     ],
 )
 def test_growing_is_told_from_shrinking(lead: dict[int, int], said: str) -> None:
@@ -68,6 +69,27 @@ def test_growing_is_told_from_shrinking(lead: dict[int, int], said: str) -> None
     (sentence,) = sentences(courses(swept(by_budget(lead), margin=0.01)))
     assert sentence.startswith("**skip**: the ")
     assert said in sentence
+
+
+def test_what_cannot_be_told_from_nothing_leads_nobody() -> None:
+    """A lead that is lost, and a change between two differences that are none."""
+
+    def nearly(lead: dict[int, int]) -> Callable[[Cell], int]:
+        """At the largest budget, seeds disagree."""
+        return lambda cell: lead[cell.training.steps] + (-1) ** cell.seed * 5
+
+    (sentence,) = sentences(courses(swept(nearly({5: 100, 10: 50, 20: 0}))))
+    assert "lead of `concat` over `none` shrinks until it cannot be told from nothing" in sentence
+    (sentence,) = sentences(courses(swept(nearly({5: 0, 10: 0, 20: 4}))))
+    assert "difference of `concat` to `none` changes with the budget, and at neither" in sentence
+
+
+@pytest.mark.parametrize("count", [2, 9])
+def test_any_number_of_budgets_has_a_course(count: int) -> None:
+    """However many are compared."""
+    steps = list(range(5, 5 + count))
+    (course,) = courses(swept(by_budget(dict.fromkeys(steps, 50)), steps=str(steps)))
+    assert list(course.effects) == steps
 
 
 def test_what_scatters_is_not_told() -> None:

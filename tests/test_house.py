@@ -150,9 +150,9 @@ MAP = {
     },
     "ablations.judgement.comparisons": {"ablations.runs.plan", "ablations.judgement.contrasts"},
     "ablations.judgement.trials": {
-        "unet.refusal", "ablations.runs.claims", "ablations.judgement.statistics",
-        "ablations.judgement.contrasts", "ablations.judgement.effects",
-        "ablations.judgement.metrics", "ablations.judgement.comparisons",
+        "unet.refusal", "ablations.runs.claims", "ablations.judgement.contrasts",
+        "ablations.judgement.effects", "ablations.judgement.metrics",
+        "ablations.judgement.comparisons",
     },
     "ablations.storage": set(),
     "ablations.storage.lines": {"unet.refusal"},
@@ -247,7 +247,9 @@ MAP = {
         "ablations.judgement.comparisons", "ablations.judgement.trials",
         "ablations.reporting.run_table",
     },
-    "ablations.reporting.wording": {"ablations.judgement.statistics"},
+    "ablations.reporting.wording": {
+        "ablations.judgement.statistics", "ablations.judgement.effects",
+    },
     "ablations.reporting.curves": {"ablations.judgement.statistics", "ablations.reporting.wording"},
     "ablations.reporting.along": {
         "ablations.tables", "ablations.runs.plan", "ablations.judgement.statistics",
@@ -273,21 +275,21 @@ MAP = {
     "ablations.reporting.explain": {
         "unet.refusal", "unet.spec", "ablations.tasks.shapes", "ablations.runs.records",
         "ablations.runs.plan", "ablations.judgement.contrasts", "ablations.judgement.metrics",
-        "ablations.storage.store", "ablations.running.sweep", "ablations.reporting.run_table",
-        "ablations.reporting.results", "ablations.reporting.exports",
+        "ablations.judgement.comparisons", "ablations.storage.store", "ablations.running.sweep",
+        "ablations.reporting.run_table", "ablations.reporting.results",
+        "ablations.reporting.exports",
     },
     "ablations.reporting.verdicts": {
-        "ablations.tables", "ablations.judgement.statistics", "ablations.judgement.contrasts",
-        "ablations.judgement.effects", "ablations.judgement.metrics",
-        "ablations.judgement.comparisons", "ablations.reporting.results",
-        "ablations.reporting.wording",
-    },
-    "ablations.reporting.budgets": {
         "ablations.tables", "ablations.runs.plan", "ablations.judgement.statistics",
         "ablations.judgement.contrasts", "ablations.judgement.effects",
         "ablations.judgement.metrics", "ablations.judgement.comparisons",
-        "ablations.reporting.results", "ablations.reporting.wording", "ablations.reporting.curves",
-        "ablations.reporting.verdicts",
+        "ablations.reporting.results", "ablations.reporting.wording",
+    },
+    "ablations.reporting.budgets": {
+        "ablations.tables", "ablations.runs.plan", "ablations.judgement.contrasts",
+        "ablations.judgement.effects", "ablations.judgement.metrics",
+        "ablations.judgement.comparisons", "ablations.reporting.results",
+        "ablations.reporting.wording", "ablations.reporting.curves", "ablations.reporting.verdicts",
     },
     "ablations.reporting.figures": {
         "ablations.tasks.shapes", "ablations.runs.records", "ablations.reporting.pictured",

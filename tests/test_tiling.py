@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import cast
 
 import pytest
 import torch
@@ -64,9 +65,10 @@ def test_the_rim_is_no_wider_than_it_has_to_be(padding: str, upsampling: str) ->
 @pytest.mark.parametrize(
     ("spec", "size", "tile", "message"),
     [
-        (SMALL, 64, 21, "tile 21: nothing can be kept of it; give one of 18 \\+ 2k"),
-        (SMALL, 64, 16, "tile 16: nothing can be kept of it"),
-        (SMALL, 6, 18, "an image of 6 x 6 cannot be mirrored 8 pixels deep"),
+        (SMALL, 64, 21, "tile 21 is too small or no legal size: give one of 18 \\+ 2k"),
+        (SMALL, 64, 16, "tile 16 is too small"),
+        (SMALL, 64, cast("int", "18"), "tile '18' is too small or no legal size"),
+        (SMALL, 6, 18, "a side of 6 cannot be mirrored 8 pixels deep"),
         (dataclasses.replace(SMALL, upsampling="bilinear_corners"), 64, 40, "tiles disagree"),
     ],
 )
@@ -76,6 +78,21 @@ def test_what_cannot_be_tiled_is_refused(
     """With the size that would do."""
     with pytest.raises(Refusal, match=message):
         predict_tiled(UNet(spec).eval(), torch.zeros(1, 1, size, size), tile)
+
+
+@pytest.mark.parametrize("shape", [(1, 64, 64), (1, 2, 64, 64), (1, 1, 0, 64), (0, 1, 64, 64)])
+def test_images_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
+    """With the shape that would do."""
+    with pytest.raises(Refusal, match=r"images of shape .*: give \(N, 1, H, W\)"):
+        predict_tiled(UNet(SMALL).eval(), torch.zeros(shape), 18)
+    with pytest.raises(Refusal, match=r"torch.uint8 for a net of torch.float32: images.to"):
+        predict_tiled(UNet(SMALL).eval(), torch.zeros(1, 1, 64, 64, dtype=torch.uint8), 18)
+
+
+def test_a_long_image_is_mirrored_as_far_as_each_side_allows() -> None:
+    """A depth that is too much for the short side is none of the long one's."""
+    net = UNet(dataclasses.replace(SMALL, padding="zeros")).eval()
+    assert predict_tiled(net, torch.zeros(1, 1, 400, 30), 60).shape == (1, 2, 400, 30)
 
 
 def test_a_net_in_training_is_refused() -> None:

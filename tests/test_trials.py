@@ -9,6 +9,7 @@ import pytest
 
 from ablations.judgement.contrasts import Design
 from ablations.judgement.trials import Trial
+from ablations.reporting.explain import told
 from ablations.reporting.exports import export, read_export
 from ablations.reporting.findings import findings_files, trials
 from ablations.reporting.results import Results
@@ -92,6 +93,10 @@ predictions = [{ contrast = "skip: none - concat", metric = "IoU", expected = "l
 [axes]""",
 )
 
+TWICE = CLAIMING[CLAIMING.index("[[claims]]") : CLAIMING.index("[axes]")] + "[axes]"
+
+PREDICTED = '{ contrast = "skip: none - concat", metric = "IoU", expected = "lower" }'
+
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
@@ -102,6 +107,8 @@ predictions = [{ contrast = "skip: none - concat", metric = "IoU", expected = "l
         ("metric", "metrik", "legal keys are contrast, metric, expected, margin"),
         ("number", "nummer", "legal keys are number, claim, source, differs, predictions"),
         ("Skips are", "<b>", "claims.0.claim"),
+        ("[axes]", TWICE, "two claims have this number"),
+        ("predictions = [", f"predictions = [{PREDICTED}, ", "one prediction is made twice"),
     ],
 )
 def test_a_claim_that_cannot_be_tried_is_refused(old: str, new: str, message: str) -> None:
@@ -117,6 +124,29 @@ def test_claims_are_made_before_the_first_run(tmp_path: Path) -> None:
     later = read_plan(CLAIMING.replace('"lower"', '"higher"'), name="tiny", file="f")
     with pytest.raises(Refusal, match="claims, which are to be made before the first run"):
         Store.create(path, later)
+    Store.create(path, later, extend=True).close()
+    with Store.open(path) as empty:
+        assert empty.plan.claims == later.claims
+    with Store.create(path, later) as begun:
+        begun.add(record_of(next(later.cells())))
+    with pytest.raises(Refusal, match="not those that were made before the first run"):
+        Store.create(path, read_plan(CLAIMING, name="tiny", file="f"), extend=True)
+    more = read_plan(str(later.source).replace("seeds = 8", "seeds = 9"), name="tiny", file="f")
+    Store.create(path, more, extend=True).close()
+
+
+def test_a_run_knows_the_claims_that_it_speaks_of() -> None:
+    """And a level at another is predicted like a level alone."""
+    source = CLAIMING.replace("[axes]", '[axes]\npadding = ["valid", "zeros"]')
+    both = source.replace("skip: none - concat", "skip: none at padding: zeros")
+    plan = read_plan(both.replace('"lower"', '"higher"'), name="tiny", file="f")
+    results = Results.of(plan, [record_of(cell) for cell in plan.cells()])
+    assert results.trials[0].verdict == "reproduced"
+    for cell in plan.cells():
+        spoken = "claim 3: skip: none at padding: zeros, IoU" in "\n".join(
+            told(record_of(cell), results)
+        )
+        assert spoken == ((cell.spec.skip, cell.spec.padding) == ("none", "zeros"))
 
 
 def test_the_page_is_made_of_exported_records(tmp_path: Path) -> None:
@@ -132,5 +162,5 @@ def test_the_page_is_made_of_exported_records(tmp_path: Path) -> None:
     ((_, trial),) = tried
     assert f"1 claims were tried: 1 {trial.verdict}." in page
     assert "**1 of 16 runs are missing.**" in page
-    assert f"| 7 | {trial.effects[0].adjusted_p:.3f} | {trial.verdict} |" in page
+    assert f"| 7 (1 left out) | {trial.effects[0].adjusted_p:.3f} | {trial.verdict} |" in page
     assert findings_files([]) == {}

@@ -113,7 +113,7 @@ def test_a_run_that_was_not_chosen_is_in_no_comparison() -> None:
         text = "\n".join(told(record_of(cell), found))
         chosen = (cell.spec.skip, cell.training.learning_rate) in {("concat", 0.01), ("none", 0.1)}
         assert ("p_factors.csv" in text) == chosen
-        assert ("compared at another training.learning_rate" in text) != chosen
+        assert ("which was another training.learning_rate" in text) != chosen
 
 
 def test_unfinished_sweeps_choose_of_what_is_there() -> None:

@@ -30,37 +30,62 @@ def predict_tiled(net: UNet, images: Tensor, tile: int) -> Tensor:
     paper. A norm over the map (`group`, `instance`) sees one tile at a time, and then tiles differ.
 
     Raises `Refusal` for a net in training mode, for one whose upsampling aligns corners, for a
-    `tile` that is no legal size or leaves nothing, and for images too small to be mirrored.
+    `tile` that is no legal size or of which nothing can be kept, and for images that the net cannot
+    take or that are too small to be mirrored.
     """
-    spec, law = net.spec, net.size_law
+    _require_tileable(net, images)
+    lost, law = rim(net.spec), net.size_law
+    kept = _kept(net, tile)
+    before = law.margin // 2 + lost
+    down, across = (_steps(side, kept, tile, before) for side in images.shape[2:])
+    beyond = (before, across[-1] + tile - before - images.shape[3],
+              before, down[-1] + tile - before - images.shape[2])  # fmt: skip
+    extended = functional.pad(images, beyond, mode="reflect")
+    shape = len(images), net.spec.num_classes, down[-1] + kept, across[-1] + kept
+    logits = images.new_empty(shape)
+    for top, left in product(down, across):
+        seen = net(extended[..., top : top + tile, left : left + tile])
+        inside = seen[..., lost : lost + kept, lost : lost + kept]
+        logits[..., top : top + kept, left : left + kept] = inside
+    return logits[..., : images.shape[2], : images.shape[3]].contiguous()
+
+
+def _require_tileable(net: UNet, images: Tensor) -> None:
+    channels, wanted = net.spec.in_channels, next(net.parameters()).dtype
     if net.training:
         raise Refusal("the net is in training mode, where it changes with each batch: net.eval()")
-    if spec.upsampling == STRETCHED:
+    if net.spec.upsampling == STRETCHED:
         raise Refusal(f"upsampling {STRETCHED!r} makes tiles disagree: predict the image whole")
-    lost = rim(spec)
-    smallest = law.nearest(law.margin + 2 * lost + law.step)[-1]
-    if not law.is_legal(tile) or tile < smallest:
-        sizes = f"{smallest} + {law.step}k"
-        raise Refusal(f"tile {shown(tile)}: nothing can be kept of it; give one of {sizes}")
-    step = (law.output(tile) - 2 * lost) // law.step * law.step
-    before = law.margin // 2 + lost
-    height, width = images.shape[2:]
-    tops, lefts = range(0, height, step), range(0, width, step)
-    below, right = (places[-1] + tile - before - side for places, side in
-                    ((tops, height), (lefts, width)))  # fmt: skip
-    deepest = max(before, below, right)
-    if deepest >= min(height, width):
+    if images.dim() != 4 or 0 in images.shape or images.shape[1] != channels:
         raise Refusal(
-            f"an image of {height} x {width} cannot be mirrored {deepest} pixels deep: "
-            "give a smaller tile, or a larger image"
+            f"images of shape {tuple(images.shape)}: give (N, {channels}, H, W), none of them 0"
         )
-    extended = functional.pad(images, (before, right, before, below), mode="reflect")
-    logits = images.new_empty(len(images), spec.num_classes, tops[-1] + step, lefts[-1] + step)
-    for top, left in product(tops, lefts):
-        seen = net(extended[..., top : top + tile, left : left + tile])
-        kept = seen[..., lost : lost + step, lost : lost + step]
-        logits[..., top : top + step, left : left + step] = kept
-    return logits[..., :height, :width].contiguous()
+    if images.dtype != wanted:
+        raise Refusal(f"images of {images.dtype} for a net of {wanted}: images.to({wanted})")
+
+
+def _kept(net: UNet, tile: int) -> int:
+    """The side of what is kept of a tile: a multiple of 2^depth, so that poolings agree."""
+    law, lost = net.size_law, rim(net.spec)
+    smallest = law.nearest(law.margin + 2 * lost + law.step)[-1]
+    if not isinstance(tile, int) or tile < smallest or not law.is_legal(tile):
+        raise Refusal(
+            f"tile {shown(tile)} is too small or no legal size: give one of "
+            f"{smallest} + {law.step}k"
+        )
+    return (law.output(tile) - 2 * lost) // law.step * law.step
+
+
+def _steps(side: int, kept: int, tile: int, before: int) -> range:
+    """Where tiles begin along a side that is mirrored as far as they reach beyond it."""
+    places = range(0, side, kept)
+    deepest = max(before, places[-1] + tile - before - side)
+    if deepest >= side:
+        raise Refusal(
+            f"an image with a side of {side} cannot be mirrored {deepest} pixels deep: give a "
+            "smaller tile, or a larger image"
+        )
+    return places
 
 
 def rim(spec: UNetSpec) -> int:

@@ -12,7 +12,6 @@ from ablations.judgement.comparisons import asked, parts
 from ablations.judgement.contrasts import Contrast, Design, levels_alone
 from ablations.judgement.effects import Effect, effects
 from ablations.judgement.metrics import METRICS
-from ablations.judgement.statistics import Array
 from ablations.runs.claims import Claim, Prediction
 from unet.refusal import Refusal, require_choice, shown
 
@@ -26,7 +25,12 @@ def require_testable(claims: Sequence[Claim], axes: Mapping[str, Sequence[object
     named = {axis: list(map(str, values)) for axis, values in axes.items()}
     nothing = Design(np.zeros((1, *map(len, named.values()))), named)
     labels = [contrast.label for contrast in _predictable(nothing)]
+    numbers = [claim.number for claim in claims]
     for claim in claims:
+        if numbers.count(claim.number) > 1:
+            raise Refusal(f"claim {claim.number}: two claims have this number")
+        if any(claim.predictions.count(each) > 1 for each in claim.predictions):
+            raise Refusal(f"claim {claim.number}: one prediction is made twice")
         for prediction in claim.predictions:
             require_choice(f"claim {claim.number}: metric", prediction.metric, METRICS)
             if prediction.contrast not in labels:
@@ -57,17 +61,19 @@ def _predictable(design: Design) -> Iterator[Contrast]:
 @final
 @dataclass(frozen=True)
 class Trial:
-    """A claim with the effect of each of its predictions, which are judged as one family."""
+    """A claim with contrast and effect of each prediction; the effects are judged as one family."""
 
     claim: Claim
+    contrasts: tuple[Contrast, ...]
     effects: tuple[Effect, ...]
 
     @classmethod
     def of(cls, claim: Claim, design_on: Callable[[str], Design]) -> Trial:
         """By the scores that `design_on` has of each metric."""
-        family = [_by_seed(each, design_on(each.metric)) for each in claim.predictions]
+        found = tuple(_contrast(each, design_on(each.metric)) for each in claim.predictions)
         margins = [each.margin for each in claim.predictions]
-        return cls(claim, tuple(effects(family, margins)))
+        judged = effects([contrast.by_seed for contrast in found], margins)
+        return cls(claim, found, tuple(judged))
 
     @property
     def outcomes(self) -> list[Outcome]:
@@ -83,9 +89,8 @@ class Trial:
         return "not reproduced" if "not reproduced" in seen else "undecided"
 
 
-def _by_seed(prediction: Prediction, design: Design) -> Array:
-    named = (each for each in _predictable(design) if each.label == prediction.contrast)
-    return next(named).by_seed
+def _contrast(prediction: Prediction, design: Design) -> Contrast:
+    return next(each for each in _predictable(design) if each.label == prediction.contrast)
 
 
 def _outcome(prediction: Prediction, effect: Effect) -> Outcome:

@@ -54,7 +54,9 @@ def sentences(found: Sequence[Choice], tuned: str, diverged: int) -> Iterator[st
     yield (
         f"Every variant was trained with each {name} on the same seeds, and is compared at the one "
         "with the highest mean on the validation images, which are neither learnt from nor tested "
-        f"on. A diverged run counts as 0 there: of all runs, chosen or not, {diverged} diverged."
+        f"on. A diverged run counts as 0 there: of all runs, chosen or not, {diverged} diverged. "
+        "The best of several is chosen a little too well where runs scatter, so that the choice "
+        "favours a variant that scatters more."
     )
     ends = sum(choice.at_an_end for choice in found)
     if ends:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import combinations
 from typing import final
 
 import numpy as np
 
 from ablations.judgement.comparisons import Comparison, budgets, in_words
-from ablations.judgement.contrasts import Contrast, Held
+from ablations.judgement.contrasts import DECIMALS, Held, main_effects
 from ablations.judgement.effects import Effect, effects
 from ablations.judgement.metrics import METRICS
-from ablations.judgement.statistics import Interval
 from ablations.reporting.curves import Curve, row
 from ablations.reporting.results import Results
-from ablations.reporting.verdicts import DECIDED, Judged
+from ablations.reporting.verdicts import DECIDED
 from ablations.reporting.wording import difference, probability
 from ablations.runs.plan import BUDGET
 from ablations.tables import as_markdown
@@ -27,9 +25,9 @@ from ablations.tables import as_markdown
 class Course:
     """How far level `high` of a factor lies above level `low` at each budget.
 
-    `effects` has a budget's effect by its steps, from the smallest. `change` is by how much the
-    effect at the largest is above that at the smallest, and `judged` says how sure that is, in a
-    family with those of the factor's other levels; all of them in `metric`.
+    `effects` has a budget's effect by its steps, from the smallest; `change` is by how much the
+    difference at the largest is above that at the smallest. All are in `metric`, and each is judged
+    together with those of the factor's other levels.
     """
 
     metric: str
@@ -38,8 +36,7 @@ class Course:
     low: str
     high: str
     effects: dict[int, Effect]
-    change: Interval
-    judged: Effect
+    change: Effect
 
     @property
     def curve(self) -> Curve:
@@ -59,72 +56,79 @@ def courses(results: Results) -> list[Course]:
     steps = budgets(results.axes)
     if len(steps) < 2:
         return []
-    found = {_question(contrast): (contrast, effect) for contrast, effect in results.effects}
     compared = (each for each in results.comparisons if each.factor != BUDGET)
-    return [course for each in compared for course in _courses(results, steps, found, each)]
+    return [course for each in compared for course in _courses(results, steps, each)]
 
 
-def _courses(
-    results: Results, steps: list[str], found: Mapping[object, Judged], comparison: Comparison
-) -> Iterator[Course]:
-    factor, held = comparison.factor, comparison.held_but(BUDGET)
-    ends = tuple(sorted((steps[0], steps[-1]), key=results.axes[BUDGET].index))
-    changes: dict[tuple[str, str], Contrast] = {}
-    for pair in combinations(results.axes[factor], 2):
-        # Missing where a factor has more levels than are compared at each budget.
-        change, _ = found.get((frozenset(((factor, pair), (BUDGET, ends))), held), (None, None))
-        if change is not None and np.isfinite(change.by_seed).any():
-            changes[pair] = change
-    judged = effects([change.by_seed for change in changes.values()], results.plan.margin)
-    for pair, effect in zip(changes, judged, strict=True):
-        at_each = (found[frozenset(((factor, pair), (BUDGET, (at,)))), held] for at in steps)
-        yield Course(
-            metric=results.plan.headline,
-            factor=factor,
-            held=held,
-            low=pair[0],
-            high=pair[1],
-            effects={int(at): effect for at, (_, effect) in zip(steps, at_each, strict=True)},
-            change=effect.interval if ends[0] == steps[0] else -effect.interval,
-            judged=effect,
-        )
-
-
-def _question(contrast: Contrast) -> object:
-    """Which levels of which factors it compares, in whatever order the factors stand."""
-    return frozenset(zip(contrast.factors, contrast.levels, strict=True)), contrast.held
+def _courses(results: Results, steps: list[str], comparison: Comparison) -> Iterator[Course]:
+    plan, held = results.plan, comparison.held_but(BUDGET)
+    design = results.design_on(plan.headline).at(held)
+    found = {
+        int(at): list(main_effects(design.at(((BUDGET, at),)), comparison.factor)) for at in steps
+    }
+    judged = {
+        at: effects([each.by_seed for each in pairs], plan.margin) for at, pairs in found.items()
+    }
+    first, last = found[int(steps[0])], found[int(steps[-1])]
+    changes = [late.by_seed - early.by_seed for early, late in zip(first, last, strict=True)]
+    changed = effects([np.round(each, DECIMALS) for each in changes], plan.margin)
+    for place, (contrast, change) in enumerate(zip(first, changed, strict=True)):
+        if change.interval.n:
+            low, high = contrast.levels[0]
+            yield Course(
+                metric=plan.headline,
+                factor=comparison.factor,
+                held=held,
+                low=low,
+                high=high,
+                effects={at: each[place] for at, each in judged.items()},
+                change=change,
+            )
 
 
 def sentences(found: list[Course]) -> Iterator[str]:
     """One for each course: whether the effect grows or shrinks, from what to what."""
     for course in found:
         metric = METRICS[course.metric]
-        first, last = (course.effects[steps].interval.mean for steps in course.ends)
-        # Told from the side that is ahead in the end.
-        sign = -1 if last < 0 else 1
+        start, end = (course.effects[steps] for steps in course.ends)
+        # Told from the side that is ahead in the end or, if none is, was so at the start.
+        sure = [each for each in (end, start) if each.verdict in DECIDED]
+        sign = -1 if (sure or [end])[0].interval.mean < 0 else 1
         ahead = sign if metric.higher_is_better else -sign
         low, high = (course.low, course.high)[::ahead]
-        first, last = sign * first, sign * last
-        change = difference(course.change if sign > 0 else -course.change, metric.digits)
+        first, last = (sign * each.interval.mean for each in (start, end))
+        change = course.change.interval if sign > 0 else -course.change.interval
         yield (
-            f"**{course.factor}**{in_words(course.held)}: the lead of `{high}` over `{low}` "
-            f"{_verdict(course, first, last)}: {first:+.{metric.digits}f} at {course.ends[0]} "
-            f"steps, {last:+.{metric.digits}f} at {course.ends[1]} (change {change}, p "
-            f"{probability(course.judged.adjusted_p)})."
+            f"**{course.factor}**{in_words(course.held)}: the {'lead' if sure else 'difference'} "
+            f"of `{high}` {'over' if sure else 'to'} `{low}` {_verdict(course, first, last)}: "
+            f"{first:+.{metric.digits}f} at {course.ends[0]} steps, {last:+.{metric.digits}f} at "
+            f"{course.ends[1]} (change {difference(change, metric.digits)}, p "
+            f"{probability(course.change.adjusted_p)})."
         )
 
 
 def _verdict(course: Course, first: float, last: float) -> str:
-    judged = course.judged
-    if not judged.can_decide:
+    change = course.change
+    if not change.can_decide:
         return "cannot be judged to grow or shrink with so few seeds"
-    if judged.verdict in DECIDED:
-        if first < 0 < last:
-            return "comes only with the larger budget"
-        return "grows with the budget" if last > first else "shrinks as the budget grows"
-    if judged.verdict == "equivalent":
-        return f"changes by less than {judged.margin:g} with the budget"
-    return "cannot be told to grow or to shrink"
+    if change.verdict == "equivalent":
+        return f"changes by less than {change.margin:g} with the budget"
+    if change.verdict not in DECIDED:
+        return "cannot be told to grow or to shrink"
+    small = f", if by less than {change.margin:g}" * change.within_margin
+    return _moved(course, first, last) + small
+
+
+def _moved(course: Course, first: float, last: float) -> str:
+    """Of a difference that is known to change; at an end it may be too small to be told."""
+    start, end = (course.effects[steps].verdict in DECIDED for steps in course.ends)
+    if not start and not end:
+        return "changes with the budget, and at neither end can it be told from nothing"
+    if not end:
+        return "shrinks until it cannot be told from nothing"
+    if first < 0:
+        return "comes only with the larger budget"
+    return "grows with the budget" if last > first else "shrinks as the budget grows"
 
 
 def table(found: list[Course]) -> str:
@@ -134,8 +138,8 @@ def table(found: list[Course]) -> str:
         [
             {
                 **row(course.curve, "{} steps", digits),
-                "change": difference(course.change, digits),
-                "p (Holm)": probability(course.judged.adjusted_p),
+                "change": difference(course.change.interval, digits),
+                "p (Holm)": probability(course.change.adjusted_p),
             }
             for course in found
         ]

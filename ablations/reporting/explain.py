@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from ablations.judgement.comparisons import budgets
 from ablations.judgement.contrasts import Contrast
 from ablations.judgement.metrics import METRICS, dice, iou
 from ablations.reporting.exports import read_export
 from ablations.reporting.results import Results
-from ablations.reporting.run_table import scores
+from ablations.reporting.run_table import looks, scores
 from ablations.running.sweep import STORE
-from ablations.runs.plan import Plan
+from ablations.runs.plan import BUDGET, Plan
 from ablations.runs.records import Record
 from ablations.storage.store import Store
 from ablations.tasks.shapes import TASKS
@@ -95,18 +96,34 @@ def _places(record: Record, results: Results) -> Iterator[str]:
     levels = dict(zip(plan.axes, map(str, plan.levels(cell)), strict=True))
     yield f"  {plan.name}_cells.csv: the row {_listed(levels)}"
     if plan.tuned and not _is_chosen(levels, results):
-        yield f"  no other: its variant is compared at another {plan.tuned}"
+        yield f"  {plan.name}.md: what each variant chose, which was another {plan.tuned}"
         return
     if cell.seed in results.whole_seeds:
         mine = (each for each in results.comparisons if each.has(levels))
         rows = ", ".join(f"{each.label} {levels[each.factor]}" for each in mine)
         yield f"  {plan.name}_factors.csv: the rows {rows}"
-    used = [contrast for contrast, _ in results.effects if _uses(contrast, levels)]
-    for contrast in used:
-        if np.isfinite(contrast.by_seed[cell.seed]):
+    for contrast, _ in results.effects:
+        if _uses(contrast, levels, cell.seed):
             yield f"  {plan.name}_effects.csv: {contrast.label}"
+    yield from _curves(results, levels)
+    for trial in results.trials:
+        for prediction, contrast in zip(trial.claim.predictions, trial.contrasts, strict=True):
+            if _uses(contrast, levels, cell.seed):
+                told = f"{prediction.contrast}, {prediction.metric}"
+                yield f"  {plan.name}.md, findings.md and .csv: claim {trial.claim.number}: {told}"
     if any(record.key == each.key for each in results.pictured):
         yield f"  figures/{plan.name}.png"
+
+
+def _curves(results: Results, levels: Mapping[str, str]) -> Iterator[str]:
+    """The tables and figures of differences over something that grows."""
+    name = results.plan.name
+    if len(budgets(results.axes)) > 1:
+        at = f"at {levels[BUDGET]} steps"
+        yield f"  {name}.md, over the training budget, and figures/{name}_budget.png: {at}"
+    compared = any(each.has(levels) for each in results.comparisons if each.factor != BUDGET)
+    if len(looks(results.plan)) > 1 and compared:
+        yield f"  {name}.md, along the runs, and figures/{name}_along.png"
 
 
 def _is_chosen(levels: Mapping[str, str], results: Results) -> bool:
@@ -116,8 +133,9 @@ def _is_chosen(levels: Mapping[str, str], results: Results) -> bool:
     return any((each.variant, each.value) == (variant, tuned) for each in results.choices)
 
 
-def _uses(contrast: Contrast, levels: dict[str, str]) -> bool:
-    """Whether a contrast is made of runs with these levels, among others."""
+def _uses(contrast: Contrast, levels: Mapping[str, str], seed: int) -> bool:
+    """Whether a contrast is made of a run with these levels and this seed, among others."""
     pairs = zip(contrast.factors, contrast.levels, strict=True)
     held = all(levels[axis] == level for axis, level in contrast.held)
-    return held and all(levels[factor] in wanted for factor, wanted in pairs)
+    asked = held and all(levels[factor] in wanted for factor, wanted in pairs)
+    return asked and bool(np.isfinite(contrast.by_seed[seed]))

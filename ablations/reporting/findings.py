@@ -12,7 +12,7 @@ from ablations.judgement.metrics import METRICS
 from ablations.judgement.statistics import ALPHA, LEVEL
 from ablations.judgement.trials import Trial
 from ablations.reporting.results import Results
-from ablations.reporting.wording import difference, probability
+from ablations.reporting.wording import difference, probability, seeds
 from ablations.runs.claims import Prediction
 from ablations.tables import as_csv, as_markdown, inline
 from ablations.tasks.shapes import TASKS
@@ -99,13 +99,13 @@ Verdict: **{trial.verdict}**. What differs here: {inline(trial.claim.differs)}""
 
 
 def _line(prediction: Prediction, effect: Effect, outcome: str) -> dict[str, str]:
-    within = f" (within {prediction.margin:g})" if prediction.margin else ""
+    least = f" ({prediction.margin:g} or less is none)" if prediction.margin else ""
     return {
         "contrast": f"`{prediction.contrast}`",
         "of": inline(prediction.metric),
-        "predicted": f"{prediction.expected}{within}",
+        "predicted": f"{prediction.expected}{least}",
         "seen": difference(effect.interval, METRICS[prediction.metric].digits),
-        "seeds": f"{effect.interval.n}",
+        "seeds": seeds(effect),
         "p": probability(effect.adjusted_p),
         "": outcome,
     }

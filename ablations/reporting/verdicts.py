@@ -14,7 +14,8 @@ from ablations.judgement.effects import Effect
 from ablations.judgement.metrics import METRICS, Metric
 from ablations.judgement.statistics import ALPHA, smallest_p
 from ablations.reporting.results import Results
-from ablations.reporting.wording import bounds, difference, known, probability, share
+from ablations.reporting.wording import bounds, difference, known, probability, seeds, share
+from ablations.runs.plan import BUDGET
 from ablations.tables import as_markdown
 
 Judged = tuple[Contrast, Effect]
@@ -110,9 +111,11 @@ def chance(results: Results) -> str:
         told += (
             f"There are {families} families of comparisons, interactions included, each with a "
             f"chance of {ALPHA:.0%} to err: were all differences really nothing, at least one "
-            f"would look like something with a chance of up to {1 - (1 - ALPHA) ** families:.0%}. "
+            f"would look like something with a chance of at most {min(1, families * ALPHA):.0%}. "
         )
     return told + (
+        "They hold for as many seeds as were settled on before anybody looked: whoever adds some "
+        "until a p is small enough errs more often. "
         f"{len(results.whole_seeds)} seeds are few: the intervals assume that differences scatter "
         "normally, and where they do not they hold the truth less often."
     )
@@ -126,7 +129,7 @@ def main_effects_table(results: Results) -> str:
         {
             "factor": comparison.label,
             "difference": f"`{contrast.levels[0][1]}` - `{contrast.levels[0][0]}`",
-            "seeds": _seeds(effect),
+            "seeds": seeds(effect),
             headline: difference(effect.interval, digits),
             "bootstrap": bounds(effect.bootstrap, digits, "+"),
             "p": probability(effect.p),
@@ -164,7 +167,12 @@ def main_effects_caption(results: Results) -> str:
 def interactions_table(results: Results) -> str:
     """One row a pair of factors: how many of its differences of differences are not nothing."""
     headline = results.plan.headline
-    kept = [pair for pair in results.effects if pair[0].kind == "interaction"]
+    # How a difference changes with the budget is told by itself.
+    kept = [
+        pair
+        for pair in results.effects
+        if pair[0].kind == "interaction" and BUDGET not in pair[0].factors
+    ]
     rows = []
     for _, pairs in groupby(kept, key=lambda pair: pair[0].family):
         family = list(pairs)
@@ -210,8 +218,3 @@ def effect_rows(results: Results) -> pd.DataFrame:
         }
         for contrast, effect in results.effects
     )
-
-
-def _seeds(effect: Effect) -> str:
-    out = f" ({effect.left_out} left out)" if effect.left_out else ""
-    return f"{effect.interval.n}{out}"

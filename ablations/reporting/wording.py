@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from ablations.judgement.effects import Effect
 from ablations.judgement.statistics import Interval
 
 
@@ -40,6 +41,12 @@ def known(value: float, digits: int = 3, sign: str = "") -> str:
 def share(value: float) -> str:
     """`80%`."""
     return "-" if math.isnan(value) else f"{value:.0%}"
+
+
+def seeds(effect: Effect) -> str:
+    """`8`, or `7 (1 left out)` where a run is missing or diverged."""
+    out = f" ({effect.left_out} left out)" if effect.left_out else ""
+    return f"{effect.interval.n}{out}"
 
 
 def probability(p: float) -> str:

@@ -67,7 +67,7 @@ class Store:
 
         If it holds another plan, `extend` puts `plan` in its place; records of cells that it
         does not have stay. Raises `Refusal` if it holds another plan, is no store, or cannot be
-        written.
+        written; and if it holds records, and what `plan` claims about them was not said before.
         """
         with refusing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -77,9 +77,10 @@ class Store:
                 initialise(connection, plan)
             store = cls._checked(path, connection)
             if plan.identity != store.plan.identity:
-                if not extend:
+                late = plan.claims != store.plan.claims and bool(store.keys())
+                if late or not extend:
                     store.close()
-                    raise _another_plan(path, store.plan, plan)
+                    raise _late(path) if late else _another_plan(path, store.plan, plan)
                 store.put_plan(plan)
             return store
 
@@ -229,6 +230,13 @@ class Store:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _late(path: Path) -> Refusal:
+    return Refusal(
+        f"{path}: holds records, and your plan's claims are not those that were made before the "
+        "first run: leave them as they are, or try them in another --out"
+    )
 
 
 def _another_plan(path: Path, stored: Plan, given: Plan) -> Refusal:
