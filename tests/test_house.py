@@ -274,10 +274,9 @@ MAP = {
     },
     "ablations.reporting.explain": {
         "unet.refusal", "unet.spec", "ablations.tasks.shapes", "ablations.runs.records",
-        "ablations.runs.plan", "ablations.judgement.contrasts", "ablations.judgement.metrics",
-        "ablations.judgement.comparisons", "ablations.storage.store", "ablations.running.sweep",
-        "ablations.reporting.run_table", "ablations.reporting.results",
-        "ablations.reporting.exports",
+        "ablations.runs.plan", "ablations.judgement.metrics", "ablations.judgement.comparisons",
+        "ablations.storage.store", "ablations.running.sweep", "ablations.reporting.run_table",
+        "ablations.reporting.results", "ablations.reporting.exports",
     },
     "ablations.reporting.verdicts": {
         "ablations.tables", "ablations.runs.plan", "ablations.judgement.statistics",
@@ -304,12 +303,6 @@ MAP = {
         "ablations.tables", "ablations.runs.measures", "ablations.judgement.metrics",
         "ablations.reporting.results", "ablations.reporting.wording",
     },
-    "ablations.reporting.findings": {
-        "ablations.tables", "ablations.tasks.shapes", "ablations.runs.claims",
-        "ablations.judgement.statistics", "ablations.judgement.effects",
-        "ablations.judgement.metrics", "ablations.judgement.trials", "ablations.reporting.results",
-        "ablations.reporting.wording",
-    },
     "ablations.reporting.factor_table": {
         "ablations.tables", "ablations.judgement.statistics", "ablations.judgement.metrics",
         "ablations.reporting.results", "ablations.reporting.wording",
@@ -319,6 +312,12 @@ MAP = {
         "ablations.tables", "ablations.judgement.statistics", "ablations.judgement.metrics",
         "ablations.reporting.results", "ablations.reporting.wording",
         "ablations.reporting.conditions",
+    },
+    "ablations.reporting.findings": {
+        "ablations.tables", "ablations.tasks.shapes", "ablations.runs.claims",
+        "ablations.judgement.statistics", "ablations.judgement.effects",
+        "ablations.judgement.metrics", "ablations.judgement.trials", "ablations.reporting.results",
+        "ablations.reporting.wording", "ablations.reporting.cell_table",
     },
     "ablations.reporting.limits": {
         "ablations.tasks.shapes", "ablations.judgement.comparisons", "ablations.reporting.results",

@@ -78,6 +78,12 @@ class Contrast:
         told = BETWEEN[self.kind].join(f"{f}: {' - '.join(pair[::-1])}" for f, pair in parts)
         return told + "".join(f" where {axis}: {level}" for axis, level in self.held)
 
+    def uses(self, levels: Mapping[str, str]) -> bool:
+        """Whether it is made of runs with these levels, among others."""
+        pairs = zip(self.factors, self.levels, strict=True)
+        held = all(levels[axis] == level for axis, level in self.held)
+        return held and all(levels[factor] in wanted for factor, wanted in pairs)
+
     @property
     def family(self) -> tuple[object, ...]:
         """What it is judged together with: a kind of contrast of the same factors.

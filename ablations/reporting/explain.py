@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from ablations.judgement.comparisons import budgets
-from ablations.judgement.contrasts import Contrast
 from ablations.judgement.metrics import METRICS, dice, iou
 from ablations.reporting.exports import read_export
 from ablations.reporting.results import Results
@@ -103,12 +102,12 @@ def _places(record: Record, results: Results) -> Iterator[str]:
         rows = ", ".join(f"{each.label} {levels[each.factor]}" for each in mine)
         yield f"  {plan.name}_factors.csv: the rows {rows}"
     for contrast, _ in results.effects:
-        if _uses(contrast, levels, cell.seed):
+        if contrast.uses(levels) and np.isfinite(contrast.by_seed[cell.seed]):
             yield f"  {plan.name}_effects.csv: {contrast.label}"
     yield from _curves(results, levels)
     for trial in results.trials:
         for prediction, contrast in zip(trial.claim.predictions, trial.contrasts, strict=True):
-            if _uses(contrast, levels, cell.seed):
+            if contrast.uses(levels) and np.isfinite(contrast.by_seed[cell.seed]):
                 told = f"{prediction.contrast}, {prediction.metric}"
                 yield f"  {plan.name}.md, findings.md and .csv: claim {trial.claim.number}: {told}"
     if any(record.key == each.key for each in results.pictured):
@@ -131,11 +130,3 @@ def _is_chosen(levels: Mapping[str, str], results: Results) -> bool:
     variant = tuple(levels[axis] for axis in results.axes)
     tuned = levels[str(results.plan.tuned)]
     return any((each.variant, each.value) == (variant, tuned) for each in results.choices)
-
-
-def _uses(contrast: Contrast, levels: Mapping[str, str], seed: int) -> bool:
-    """Whether a contrast is made of a run with these levels and this seed, among others."""
-    pairs = zip(contrast.factors, contrast.levels, strict=True)
-    held = all(levels[axis] == level for axis, level in contrast.held)
-    asked = held and all(levels[factor] in wanted for factor, wanted in pairs)
-    return asked and bool(np.isfinite(contrast.by_seed[seed]))

@@ -11,7 +11,8 @@ from ablations.judgement.effects import Effect
 from ablations.judgement.metrics import METRICS
 from ablations.judgement.statistics import ALPHA, LEVEL
 from ablations.judgement.trials import Trial
-from ablations.reporting.results import Results
+from ablations.reporting.cell_table import LOST, UNSTABLE
+from ablations.reporting.results import OVERLAP, Results
 from ablations.reporting.wording import difference, probability, seeds
 from ablations.runs.claims import Prediction
 from ablations.tables import as_csv, as_markdown, inline
@@ -39,9 +40,11 @@ def findings_files(tried: list[Tried]) -> dict[str, bytes]:
 the plan, every record and this page's arithmetic are in this repository. A claim is *reproduced* if
 all that was predicted came out; *not reproduced* if any of it came out the other way, or was shown
 to be smaller than the margin that was set beforehand, or larger where no difference was predicted;
-and *undecided* otherwise.
+and *undecided* otherwise. It is *not settled* where the seeds of a net disagree widely, so that
+longer training may tell another story. [What was tried before](../ablations/plans/HISTORY.md) the
+plans had their present form is told beside them.
 
-{as_markdown([_summary(trial) for _, trial in tried])}
+{as_markdown([_summary(results, trial) for results, trial in tried])}
 
 *Small nets on synthetic images: a claim that is reproduced here is not proven, and one that is not
 may hold where it was made. Contrasts are paired by seed; intervals are Student's at {LEVEL:.0%}; p
@@ -65,12 +68,14 @@ def _counted(tried: list[Tried]) -> str:
     return f"{len(tried)} claims were tried: {told}."
 
 
-def _summary(trial: Trial) -> dict[str, str]:
+def _summary(results: Results, trial: Trial) -> dict[str, str]:
+    missing = results.planned - len(results.runs)
+    marks = ["unfinished"] * bool(missing) + ["not settled"] * bool(_unsteady(results, trial))
     return {
         "": f"{trial.claim.number}",
         "claim": inline(trial.claim.claim),
         "source": inline(trial.claim.source),
-        "verdict": f"**{trial.verdict}**",
+        "verdict": f"**{trial.verdict}**" + (f" ({', '.join(marks)})" if marks else ""),
     }
 
 
@@ -78,15 +83,36 @@ def _section(results: Results, trial: Trial) -> str:
     claim, plan = trial.claim, results.plan
     missing = results.planned - len(results.runs)
     unfinished = f" **{missing} of {results.planned} runs are missing.**" if missing else ""
+    unsteady = _unsteady(results, trial)
     return f"""\
 ## {claim.number}. {inline(claim.claim)}
 
 {inline(claim.source)}. Tried on {TASKS[plan.task.name].summary}: plan
 [{plan.name}]({plan.name}.md), {results.planned} runs.{unfinished}
 
-{evidence(trial)}
+{evidence(trial)}{unsteady and f" {unsteady}"}
 
 """
+
+
+def _unsteady(results: Results, trial: Trial) -> str:
+    """What is to be known of cells in which seeds disagree; nothing if there are none."""
+    cells = [
+        cell
+        for cell in results.compared_cells.to_dict("records")
+        if any(
+            each.uses({axis: str(cell[axis]) for axis in results.axes}) for each in trial.contrasts
+        )
+    ]
+    scattered = sum(cell[f"{OVERLAP} sd"] > UNSTABLE for cell in cells)
+    lost = sum(cell[f"{OVERLAP} lowest class"] < LOST for cell in cells)
+    if not scattered and not lost:
+        return ""
+    return (
+        f"Not settled: of the {len(cells)} cells that this is about, {scattered} scatter over "
+        f"the seeds with a standard deviation above {UNSTABLE:.2f}, and in {lost} some run lost a "
+        f"class ([each cell]({results.plan.name}.md#each-cell))."
+    )
 
 
 def evidence(trial: Trial) -> str:
