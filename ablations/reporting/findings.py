@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -96,14 +97,15 @@ def _section(results: Results, trial: Trial) -> str:
 
 
 def _unsteady(results: Results, trial: Trial) -> str:
-    """What is to be known of cells in which seeds disagree; nothing if there are none."""
-    cells = [
-        cell
-        for cell in results.compared_cells.to_dict("records")
-        if any(
-            each.uses({axis: str(cell[axis]) for axis in results.axes}) for each in trial.contrasts
-        )
-    ]
+    """What is to be known of cells in which seeds disagree on what is segmented; else nothing."""
+    predicted = zip(trial.claim.predictions, trial.contrasts, strict=True)
+    scored = [each for told, each in predicted if METRICS[told.metric].section != "further"]
+
+    def used(cell: Mapping[Hashable, Any]) -> bool:
+        levels = {axis: str(cell[axis]) for axis in results.axes}
+        return any(contrast.uses(levels) for contrast in scored)
+
+    cells = [cell for cell in results.compared_cells.to_dict("records") if used(cell)]
     scattered = sum(cell[f"{OVERLAP} sd"] > UNSTABLE for cell in cells)
     lost = sum(cell[f"{OVERLAP} lowest class"] < LOST for cell in cells)
     if not scattered and not lost:
