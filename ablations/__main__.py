@@ -295,11 +295,11 @@ def explain(
     as_json: Json = False,
 ) -> None:
     """Tell what a run was, what it left, and which rows of which tables are made of it."""
-    record, results = find(key, folder)
-    if as_json:
-        print(record.model_dump_json())
-    else:
-        say(*told(record, results))
+    for record, results in find(key, folder):
+        if as_json:
+            print(record.model_dump_json())
+        else:
+            say(*told(record, results))
 
 
 @app.command()

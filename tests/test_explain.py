@@ -33,7 +33,7 @@ def test_a_row_leads_to_its_record(swept: Path, tiny_records: list[Record]) -> N
     rows = list(csv.DictReader(io.StringIO((swept / "runs.csv").read_text())))
     assert {row["key"] for row in rows} == set(by_key)
     for row in rows:
-        record, results = find(row["key"], swept)
+        ((record, results),) = find(row["key"], swept)
         assert record == by_key[row["key"]]
         assert record.parsed_cell().spec.skip == row["skip"]
         text = "\n".join(told(record, results))
@@ -45,11 +45,19 @@ def test_a_row_leads_to_its_record(swept: Path, tiny_records: list[Record]) -> N
 
 def test_committed_reports_are_traced_as_well() -> None:
     """Without a store: through the exported records."""
-    record, results = find("03ceb2944f", ROOT / "reports")
+    ((record, results),) = find("03ceb2944f", ROOT / "reports")
     text = "\n".join(told(record, results))
     assert "shapes_cells.csv: the row padding zeros, skip concat, upsampling bilinear" in text
     assert "padding: zeros - valid at skip: concat" in text
     assert "padding: reflect - valid\n" not in text
+
+
+def test_a_run_of_two_plans_is_told_of_in_both() -> None:
+    """Each plan has run it by itself, and it came to the same."""
+    both = find("0b34b7e3ed", ROOT / "reports")
+    assert [results.plan.name for _, results in both] == ["attention", "pooling"]
+    (one, _), (other, _) = both
+    assert (one.key, one.counts, one.measures) == (other.key, other.counts, other.measures)
 
 
 def test_a_key_is_one(swept: Path) -> None:

@@ -21,11 +21,12 @@ from unet.refusal import Refusal, shown
 from unet.spec import PAPER
 
 
-def find(key: str, folder: Path) -> tuple[Record, Results]:
-    """The record whose key begins with `key`, and all results of its plan.
+def find(key: str, folder: Path) -> list[tuple[Record, Results]]:
+    """The record whose key begins with `key`, and all results of its plan; or of each of its plans.
 
-    `folder` is that of a sweep, or one of reports with their records. Raises `Refusal` if there is
-    no such record, or more than one.
+    `folder` is that of a sweep, or one of reports with their records: two plans may share a cell,
+    which each of them has run. Raises `Refusal` if there is no such record, or if there are
+    several such keys.
     """
     found = []
     for plan, records in _sweeps(folder):
@@ -35,9 +36,10 @@ def find(key: str, folder: Path) -> tuple[Record, Results]:
         raise Refusal(
             f"{folder}: no record's key begins with {shown(key)}; give more of it or less"
         )
-    if len(found) > 1:
-        raise Refusal(f"{folder}: {len(found)} keys begin with {shown(key)}; give more of it")
-    return found[0]
+    keys = {record.key for record, _ in found}
+    if len(keys) > 1:
+        raise Refusal(f"{folder}: {len(keys)} keys begin with {shown(key)}; give more of it")
+    return found
 
 
 def _sweeps(folder: Path) -> Iterator[tuple[Plan, list[Record]]]:
