@@ -6,14 +6,18 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from ablations.reporting.explain import told
+from ablations.reporting.results import Results
 from ablations.running.estimate import Work
 from ablations.runs.cell import Cell
-from ablations.runs.plan import Plan
+from ablations.runs.plan import Plan, differences
 from ablations.runs.selection import read_only
 from ablations.storage.plan_file import load_plan, read_plan, shipped_plans
 from ablations.tasks.shapes import Look
+from tests.endurance.sleeper import record_of
 from tests.samples import TINY
 from unet import PAPER, Refusal, algebra
 from unet.spec import spec_with
@@ -164,7 +168,7 @@ MISTAKES = [
         "seeds = 2",
         "",
         1,
-        "'seeds' is missing; the keys are question, seeds, headline, margin, claims, tuned",
+        "'seeds' is missing; the keys are question, seeds, first_seed, headline, margin, claims, tuned",
     ),
     ("[training]", "[trainin]", 20, "unknown key 'trainin'; legal keys are question"),
 ]
@@ -257,6 +261,24 @@ def test_other_seeds_are_another_plan(tmp_path: Path) -> None:
         load_plan(str(odd), seeds=8)
     with pytest.raises(Refusal, match="less than or equal to 1000000"):
         load_plan("quick", seeds=10**7)
+
+
+def test_a_plan_may_begin_at_another_seed() -> None:
+    """The same question to new seeds: places, tables and contrasts count from the first."""
+    source = TINY.replace("seeds = 2", "seeds = 3\nfirst_seed = 100")
+    plan = read_plan(source, name="p", file="p.toml")
+    cells = list(plan.cells())
+    assert [cell.seed for cell in cells] == [100, 100, 101, 101, 102, 102]
+    assert [plan.place(cell) for cell in cells] == list(range(6))
+    of_the_first = read_plan(TINY, name="p", file="p.toml")
+    assert plan.place(next(of_the_first.cells())) is None
+    assert list(differences(of_the_first, plan)) == ["seeds 2 -> 3", "first_seed 0 -> 100"]
+    records = [record_of(cell) for cell in cells]
+    results = Results.of(plan, records)
+    assert results.whole_seeds == [100, 101, 102]
+    assert results.runs["seed"].tolist() == [cell.seed for cell in cells]
+    assert np.isfinite(results.design_on("IoU").scores).all()
+    assert "p_effects.csv: skip: none - concat" in "\n".join(told(records[4], results))
 
 
 @pytest.mark.parametrize("name", ["../up", "a b", "", ".hidden", "x/y", "a" * 101, "a\n", "a\0"])

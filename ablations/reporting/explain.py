@@ -103,13 +103,14 @@ def _places(record: Record, results: Results) -> Iterator[str]:
         mine = (each for each in results.comparisons if each.has(levels))
         rows = ", ".join(f"{each.label} {levels[each.factor]}" for each in mine)
         yield f"  {plan.name}_factors.csv: the rows {rows}"
+    place = cell.seed - plan.first_seed
     for contrast, _ in results.effects:
-        if contrast.uses(levels) and np.isfinite(contrast.by_seed[cell.seed]):
+        if contrast.uses(levels) and np.isfinite(contrast.by_seed[place]):
             yield f"  {plan.name}_effects.csv: {contrast.label}"
     yield from _curves(results, levels)
     for trial in results.trials:
         for prediction, contrast in zip(trial.claim.predictions, trial.contrasts, strict=True):
-            if contrast.uses(levels) and np.isfinite(contrast.by_seed[cell.seed]):
+            if contrast.uses(levels) and np.isfinite(contrast.by_seed[place]):
                 told = f"{prediction.contrast}, {prediction.metric}"
                 yield f"  {plan.name}.md, findings.md and .csv: claim {trial.claim.number}: {told}"
     if any(record.key == each.key for each in results.pictured):

@@ -168,7 +168,8 @@ class Results:
         runs, sizes = self.compared, map(len, self.axes.values())
         table = np.full((self.plan.seeds, *sizes), np.nan)
         codes = (runs[axis].cat.codes.to_numpy() for axis in self.axes)
-        table[(runs["seed"].to_numpy(), *codes)] = runs[metric].to_numpy()
+        places = runs["seed"].to_numpy() - self.plan.first_seed
+        table[(places, *codes)] = runs[metric].to_numpy()
         return Design(table, self.axes)
 
     @cached_property

@@ -111,7 +111,7 @@ def _as_frame(table: npt.NDArray[np.void], plan: Plan, environments: Sequence[st
                 axis: pd.Categorical.from_codes(codes, pd.Index([str(v) for v in values]))
                 for (axis, values), codes in levels
             },
-            "seed": seeds,
+            "seed": plan.first_seed + seeds,
             "outcome": outcomes,
             **{name: table[name] for name in (table.dtype.names or ())[3:]},
             "environment": pd.Categorical.from_codes(

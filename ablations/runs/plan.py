@@ -55,7 +55,8 @@ class Plan:
 
     Sentences and effects are about the metric `headline`. A difference of at most `margin` in it
     does not matter to who made the plan; 0 if every difference does. `claims` were made before the
-    first run. Of the axis that is `tuned` every variant is compared at its own best.
+    first run. Of the axis that is `tuned` every variant is compared at its own best. Seeds count
+    up from `first_seed`, so that a second plan can ask the same of new ones.
     """
 
     name: str
@@ -68,12 +69,18 @@ class Plan:
     claims: tuple[Claim, ...] = ()
     source: str = field(repr=False)
     tuned: str | None = None
+    first_seed: int = 0
 
     @property
     def identity(self) -> object:
         """What decides which cells there are and what is said of them; not the file's comments."""
         told = self.question, self.headline, self.margin, self.claims, self.tuned
-        return self.seeds, dict(self.axes), self.settings, told
+        return self.every_seed, dict(self.axes), self.settings, told
+
+    @property
+    def every_seed(self) -> range:
+        """Those that every variant is trained with."""
+        return range(self.first_seed, self.first_seed + self.seeds)
 
     @property
     def variant_count(self) -> int:
@@ -103,7 +110,7 @@ class Plan:
 
     def cells(self, only: Only = MappingProxyType({})) -> Iterator[Cell]:
         """Every cell, all variants of one seed before the next seed; or those of a part."""
-        for seed in range(self.seeds):
+        for seed in self.every_seed:
             for values in self.variants(only):
                 yield self.cell(values, seed)
 
@@ -149,9 +156,9 @@ class Plan:
         Its variant is the remainder by `variant_count`.
         """
         values = self._found(cell)
-        if values is None or cell.seed >= self.seeds:
+        if values is None or cell.seed not in self.every_seed:
             return None
-        place = cell.seed
+        place = cell.seed - self.first_seed
         for level, places in zip(values, self._places, strict=True):
             if level not in places:
                 return None
@@ -238,9 +245,7 @@ def group_and_name(axis: str) -> tuple[str, str]:
 
 def differences(old: Plan, new: Plan) -> Iterator[str]:
     """What is not the same in two plans, thing by thing."""
-    if old.seeds != new.seeds:
-        yield f"seeds {old.seeds} -> {new.seeds}"
-    for name in ("question", "headline", "margin", "tuned"):
+    for name in ("seeds", "first_seed", "question", "headline", "margin", "tuned"):
         before, after = getattr(old, name), getattr(new, name)
         if before != after:
             yield f"{name} {shown(before)} -> {shown(after)}"

@@ -30,6 +30,7 @@ class PlanFile(BaseModel):
 
     question: Line
     seeds: int = Field(ge=1, le=1_000_000)
+    first_seed: int = Field(default=0, ge=0, le=2**53)
     headline: str = HEADLINE
     margin: float = Field(default=0.0, ge=0, le=1e6)
     claims: list[Claim] = Field(default_factory=list, max_length=20)
@@ -93,6 +94,7 @@ def read_plan(source: str, *, name: str, file: str) -> Plan:
         name=name,
         question=content.question,
         seeds=content.seeds,
+        first_seed=content.first_seed,
         margin=content.margin,
         headline=content.headline,
         axes=dict(_read_axes(content.axes, settings, lines)),
