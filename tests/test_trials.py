@@ -160,7 +160,7 @@ def test_the_page_is_made_of_exported_records(tmp_path: Path) -> None:
     tried = trials([results])
     page = findings_files(tried)["findings.md"].decode()
     ((_, trial),) = tried
-    assert f"1 claims were tried: 1 {trial.verdict}." in page
+    assert f"1 trials of 1 claims: 1 {trial.verdict}." in page
     assert "**1 of 16 runs are missing.**" in page
     assert f"| 7 (1 left out) | {trial.effects[0].adjusted_p:.3f} | {trial.verdict} |" in page
     assert findings_files([]) == {}

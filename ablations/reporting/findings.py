@@ -66,7 +66,8 @@ def _counted(tried: list[Tried]) -> str:
         for verdict in ("reproduced", "not reproduced", "undecided")
         if counts[verdict]
     )
-    return f"{len(tried)} claims were tried: {told}."
+    claims = len({trial.claim.number for _, trial in tried})
+    return f"{len(tried)} trials of {claims} claims: {told}."
 
 
 def _summary(results: Results, trial: Trial) -> dict[str, str]:
