@@ -168,7 +168,7 @@ MISTAKES = [
         "seeds = 2",
         "",
         1,
-        "'seeds' is missing; the keys are question, seeds, first_seed, headline, margin, claims, tuned",
+        "'seeds' is missing; the keys are question, seeds, first_seed, headline, margin, claims",
     ),
     ("[training]", "[trainin]", 20, "unknown key 'trainin'; legal keys are question"),
 ]
