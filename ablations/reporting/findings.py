@@ -77,6 +77,7 @@ def _summary(results: Results, trial: Trial) -> dict[str, str]:
         "": f"{trial.claim.number}",
         "claim": inline(trial.claim.claim),
         "source": inline(trial.claim.source),
+        "plan": f"`{results.plan.name}`",
         "verdict": f"**{trial.verdict}**" + (f" ({', '.join(marks)})" if marks else ""),
     }
 
