@@ -168,7 +168,9 @@ def test_the_gradient_reaches_every_weight(spec: UNetSpec) -> None:
     net(torch.rand(1, spec.in_channels, side, side, dtype=torch.float64)).sum().backward()
     for name, parameter in net.named_parameters():
         assert parameter.grad is not None, name
-        assert (parameter.grad > 0).all(), name
+        # A gate that is wide open is flat: its slope is rounded to 0.
+        gate = spec.skip == "attention" and name.startswith("join.")
+        assert (parameter.grad >= 0 if gate else parameter.grad > 0).all(), name
 
 
 @FEWER
