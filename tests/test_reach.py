@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.strategies import specs
 from unet import PAPER, UNet, UNetSpec, algebra
+from unet.joins import AttentionGate
 from unet.paddings import PADDINGS
 from unet.reach import padding_ring, reaches, receptive_field
 from unet.upsampling import UPSAMPLINGS
@@ -39,6 +40,12 @@ def open_net(spec: UNetSpec) -> UNet:
             parameter.uniform_(0.5, 1.5)
             if parameter.dim() > 1:
                 parameter.div_(parameter[0].numel())
+    for module in net.modules():
+        if isinstance(module, AttentionGate):
+            # Where residual blocks add up, a sigmoid would be so wide open that its slope is 0.
+            module.weight.register_forward_pre_hook(
+                lambda _, seen: seen[0] / seen[0].detach().max()
+            )
     return net
 
 
