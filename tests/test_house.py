@@ -288,7 +288,7 @@ MAP = {
         "ablations.tables", "ablations.runs.plan", "ablations.judgement.contrasts",
         "ablations.judgement.effects", "ablations.judgement.metrics",
         "ablations.judgement.comparisons", "ablations.reporting.results",
-        "ablations.reporting.wording", "ablations.reporting.curves", "ablations.reporting.verdicts",
+        "ablations.reporting.wording", "ablations.reporting.curves",
     },
     "ablations.reporting.figures": {
         "ablations.tasks.shapes", "ablations.runs.records", "ablations.reporting.pictured",

@@ -114,7 +114,8 @@ def contrasts(design: Design) -> list[Contrast]:
 def levels_alone(design: Design) -> Iterator[Contrast]:
     """Every level against 0, averaged over the other factors, and at each level of another."""
     axes = design.axes
-    for factors in (*((axis,) for axis in axes), *permutations(axes, 2)):
+    few = [axis for axis, levels in axes.items() if len(levels) <= MOST_LEVELS]
+    for factors in (*((axis,) for axis in axes), *permutations(few, 2)):
         means = np.moveaxis(_means(design.scores, axes, factors), 0, -1)
         for place in product(*(range(len(axes[factor])) for factor in factors)):
             yield Contrast(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import Final, Literal, final
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from ablations.judgement.statistics import (
     sign_flip_p,
     smallest_p,
 )
+
+DECIDED: Final = ("higher", "lower")
+"""The verdicts by which there is a difference."""
 
 Verdict = Literal["higher", "lower", "equivalent", "undecided", "not decidable with so few seeds"]
 
@@ -60,7 +63,7 @@ class Effect:
     def beyond_margin(self) -> bool:
         """Whether there is a difference and it is shown to be larger than the margin."""
         reaches = self.interval.low > self.margin or self.interval.high < -self.margin
-        return self.verdict in ("higher", "lower") and reaches
+        return self.verdict in DECIDED and reaches
 
     @property
     def verdict(self) -> Verdict:

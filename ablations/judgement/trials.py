@@ -10,7 +10,7 @@ import numpy as np
 
 from ablations.judgement.comparisons import asked, parts
 from ablations.judgement.contrasts import Contrast, Design, levels_alone
-from ablations.judgement.effects import Effect, effects
+from ablations.judgement.effects import DECIDED, Effect, effects
 from ablations.judgement.metrics import METRICS
 from ablations.runs.claims import Claim, Prediction
 from unet.refusal import Refusal, require_choice, shown
@@ -97,7 +97,7 @@ def _outcome(prediction: Prediction, effect: Effect) -> Outcome:
     """A difference that is shown to be smaller than the margin is none."""
     if not effect.can_decide:
         return "undecided"
-    seen = effect.verdict in ("higher", "lower")
+    seen = effect.verdict in DECIDED
     match prediction.expected:
         case "equivalent":
             held, refuted = effect.within_margin, effect.beyond_margin

@@ -10,11 +10,10 @@ import numpy as np
 
 from ablations.judgement.comparisons import Comparison, budgets, in_words
 from ablations.judgement.contrasts import DECIMALS, Held, main_effects
-from ablations.judgement.effects import Effect, effects
+from ablations.judgement.effects import DECIDED, Effect, effects
 from ablations.judgement.metrics import METRICS
 from ablations.reporting.curves import Curve, row
 from ablations.reporting.results import Results
-from ablations.reporting.verdicts import DECIDED
 from ablations.reporting.wording import difference, probability
 from ablations.runs.plan import BUDGET
 from ablations.tables import as_markdown

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import groupby
-from typing import Final
 
 import pandas as pd
 
 from ablations.judgement.comparisons import Comparison, in_words
 from ablations.judgement.contrasts import Contrast
-from ablations.judgement.effects import Effect
+from ablations.judgement.effects import DECIDED, Effect
 from ablations.judgement.metrics import METRICS, Metric
 from ablations.judgement.statistics import ALPHA, smallest_p
 from ablations.reporting.results import Results
@@ -19,8 +18,6 @@ from ablations.runs.plan import BUDGET
 from ablations.tables import as_markdown
 
 Judged = tuple[Contrast, Effect]
-
-DECIDED: Final = ("higher", "lower")
 
 
 def findings(results: Results) -> Iterator[str]:
