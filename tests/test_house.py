@@ -186,9 +186,14 @@ MAP = {
     "ablations.training.hardware": {
         "unet.refusal", "unet.algebra", "unet.memory", "ablations.runs.cell",
     },
+    "ablations.training.kernels": set(),
+    "ablations.training.fused": {"unet.model", "ablations.training.kernels"},
+    "ablations.training.layout": {"unet.skips", "unet.model"},
+    "ablations.training.adam": set(),
     "ablations.training.learner": {
         "unet.skips", "unet.inits", "unet.model", "ablations.tasks.shapes", "ablations.runs.cell",
-        "ablations.training.hardware",
+        "ablations.training.hardware", "ablations.training.fused", "ablations.training.layout",
+        "ablations.training.adam",
     },
     "ablations.training.scoring": {
         "unet.model", "ablations.tasks.shapes", "ablations.runs.cell", "ablations.runs.measures",
@@ -383,7 +388,8 @@ MAP = {
 WITH_TORCH = {
     "unet.joins", "unet.model", "unet.tiling", "unet.tracing", "unet.anatomy", "unet.running",
     "unet.arguments", "unet.examination", "unet.inference",
-    "unet.verify", "unet.testing", "ablations.training.learner", "ablations.training.scoring",
+    "unet.verify", "unet.testing", "ablations.training.adam", "ablations.training.fused",
+    "ablations.training.layout", "ablations.training.learner", "ablations.training.scoring",
     "ablations.training.probing", "ablations.training.train", "ablations.training.validation",
 }  # fmt: skip
 

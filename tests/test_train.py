@@ -135,7 +135,7 @@ def test_variants_of_a_seed_start_equal_where_shapes_allow() -> None:
 
 def test_every_variant_sees_and_is_scored_on_the_same_pixels() -> None:
     """A same-padding net is cut to the window that the valid one covers: its centre."""
-    hardware = find_hardware("cpu")
+    hardware = find_hardware("cpu")._replace(precision="float32")
     spec = UNetSpec(base_channels=2, depth=1, padding="zeros", in_channels=1, num_classes=5)
     plan = read_plan(TINY.replace("depth = 1", 'depth = 1\npadding = "zeros"'), name="p", file="f")
     cell = dataclasses.replace(next(plan.cells()), spec=spec)
@@ -150,7 +150,8 @@ def test_a_net_without_padding_sees_the_image_mirrored() -> None:
         "[axes]", '[axes]\npadding = ["valid", "zeros"]'
     )
     cells = {c.spec.padding: c for c in read_plan(source, name="p", file="f").cells()}
-    hardware, image = find_hardware("cpu"), torch.rand(1, 1, 36, 36)
+    hardware = find_hardware("cpu")._replace(precision="float32")
+    image = torch.rand(1, 1, 36, 36)
     place = torch.arange(-8, 44).abs()
     place = torch.minimum(place, 70 - place)
     mirrored = image[..., place[:, None], place]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import final
 
 from torch import Tensor, nn
@@ -93,6 +94,8 @@ class UNet(nn.Module):
             )
             for level in range(spec.depth)
         )
+        # Whoever trains may want another gradient of it.
+        self.crop: Callable[[Tensor, int, int], Tensor] = center_crop
         self.skips = [SKIPS[spec.skip_at(level)] for level in range(spec.depth)]
         self.join = nn.ModuleList(
             skip.build(spec.upsampled_channels(level), spec.channels(level))
@@ -128,7 +131,7 @@ class UNet(nn.Module):
                 x = self.activation(x)
             if level in skipped:
                 # A name for the skip would keep it alive.
-                x = self.join[level](x, center_crop(skipped.pop(level), *x.shape[-2:]))
+                x = self.join[level](x, self.crop(skipped.pop(level), *x.shape[-2:]))
             x = self.expansive[level](x)
         logits: Tensor = self.head(x)
         return logits

@@ -13,7 +13,9 @@ from torch.nn import functional
 
 from ablations.runs.cell import Cell, Training
 from ablations.tasks.shapes import TASKS, Batch
+from ablations.training.adam import Adam
 from ablations.training.hardware import Hardware
+from ablations.training.layout import crop, keep_layout
 from unet.inits import INITS
 from unet.model import UNet, convolutions
 from unet.skips import center_crop
@@ -40,12 +42,19 @@ class Learner:
         self.cell, self.hardware = cell, hardware
         training, device = cell.training, hardware.device
         net = UNet(cell.spec)
+        if device == "cpu":
+            # Its kernels are compiled, and a GPU has no use for them.
+            from ablations.training.fused import fuse
+
+            fuse(net, hardware.precision)
+        keep_layout(net)
+        if hardware.precision == "bfloat16":
+            for convolution in convolutions(net).values():
+                convolution.bfloat16()
         self.net = net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs know no memory_format here
         self._rate = torch.zeros((), device=device)
         self._rates = torch.tensor(list(learning_rates(training)), device=device)
-        self._optimizer = torch.optim.Adam(
-            self.net.parameters(), lr=self._rate, fused=True, capturable=device == "cuda"
-        )
+        self._optimizer = Adam(self.net, self._rate)
         self._losses = torch.zeros(training.steps, device=device)
         self._done = torch.zeros(1, dtype=torch.int64, device=device)
         self._place = torch.zeros_like(self._done)
@@ -58,9 +67,7 @@ class Learner:
         pair_weights(start, cell.seed)
         self.net.load_state_dict(start.state_dict())
         self.net.train()
-        for state in self._optimizer.state.values():
-            for value in state.values():
-                value.zero_()
+        self._optimizer.begin(start)
         self._done.zero_()
 
     @property
@@ -88,7 +95,7 @@ class Learner:
         image, target = (each.index_select(0, self._place)[0] for each in self._batches)
         image = image.contiguous(memory_format=torch.channels_last)
         loss = segmentation_loss(window_logits(self.net, image, self.cell, self.hardware), target)
-        self._optimizer.zero_grad()
+        self._optimizer.forget_gradients()
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self._rate.copy_(self._rates.index_select(0, self._done)[0])
         self._optimizer.step()
@@ -242,4 +249,4 @@ def window_logits(net: nn.Module, image: Tensor, cell: Cell, hardware: Hardware)
         hardware.device, dtype=torch.bfloat16, enabled=hardware.precision == "bfloat16"
     ):
         logits = net(image)
-    return center_crop(logits, cell.task.scored, cell.task.scored).float()
+    return crop(logits, cell.task.scored, cell.task.scored).float()

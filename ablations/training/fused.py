@@ -1,0 +1,153 @@
+"""Modules that take one pass over a map where torch's take several, with the same parameters.
+
+On a CPU a small net spends more time on its norms, activations and poolings than on its
+convolutions: each of them reads and writes whole maps, and does it once more for its gradient.
+"""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from typing_extensions import override
+
+from ablations.training import kernels
+from unet.model import Block, UNet
+
+
+def fuse(net: UNet, precision: str) -> None:
+    """Put faster modules in the place of those of a net that is trained on a CPU.
+
+    The names in its state dict stay.
+    """
+    for block in net.modules():
+        # In a residual block something is added between the second norm and the activation.
+        if isinstance(block, Block) and not block.is_residual:
+            _fuse_block(block)
+    for name, pool in net.pool.items():
+        if isinstance(pool, nn.MaxPool2d):
+            net.pool[name] = MaxPool()
+    if precision == "bfloat16":
+        for level, up in enumerate(net.upsampling):
+            if isinstance(up, nn.ConvTranspose2d):
+                net.upsampling[level] = UpConvolution(up.in_channels, up.out_channels)
+
+
+def _fuse_block(block: Block) -> None:
+    norm = block.norm1
+    if isinstance(block.activation, nn.ReLU) and isinstance(norm, nn.BatchNorm2d):
+        block.norm1, block.norm2 = (BatchNormRelu(norm.num_features) for _ in range(2))
+        block.activation = nn.Identity()
+
+
+@final
+class BatchNormRelu(nn.BatchNorm2d):
+    """Batch normalisation and then ReLU, in 8 reads and writes of a map instead of 13."""
+
+    @override
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the same, on a CPU, float32 or bfloat16."""
+        made: Tensor = _BatchNormRelu.apply(x, self.weight, self.bias, self)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        return made
+
+
+@final
+class _BatchNormRelu(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, norm: BatchNormRelu) -> Tensor:
+        assert norm.running_mean is not None, "batch norms of a U-Net keep statistics"
+        assert norm.running_var is not None, "batch norms of a U-Net keep statistics"
+        assert norm.momentum, "and forget old ones"
+        if norm.training and x.numel() == x.shape[1]:
+            raise ValueError(f"a single pixel has no variance: {tuple(x.shape)}; enlarge the batch")
+        x = x.contiguous(memory_format=torch.channels_last)
+        made, of_channels = torch.empty_like(x), np.empty((4, x.shape[1]), np.float32)
+        kernels.batch_norm_relu(
+            _flat(x),
+            (weight.detach().numpy(), bias.detach().numpy()),
+            (norm.running_mean.numpy(), norm.running_var.numpy()),
+            (norm.momentum if norm.training else 0.0, norm.eps),
+            (_flat(made), of_channels),
+        )
+        ctx.save_for_backward(x)
+        ctx.of_channels, ctx.training = of_channels, norm.training
+        return made
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        assert ctx.training, "the mean and the deviation are those of the map"
+        (x,) = ctx.saved_tensors
+        gradient = gradient.contiguous(memory_format=torch.channels_last)
+        of_x, of_parameters = torch.empty_like(x), torch.empty(2, x.shape[1])
+        of = _flat(of_x), *of_parameters.numpy()
+        kernels.batch_norm_relu_gradient(_flat(gradient), _flat(x), ctx.of_channels, of)
+        return of_x, *of_parameters, None
+
+
+@final
+class MaxPool(nn.Module):
+    """The largest of each 2x2 pixels, whose places are found again instead of kept."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, 2H, 2W) to (N, C, H, W), on a CPU, float32 or bfloat16."""
+        made: Tensor = _MaxPool.apply(x)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        return made
+
+
+@final
+class _MaxPool(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        images, channels, height, width = x.shape
+        x = x.contiguous(memory_format=torch.channels_last)
+        shape = images, channels, height // 2, width // 2
+        made = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
+        kernels.max_pool(_flat(x), width, channels, _flat(made))
+        ctx.save_for_backward(x)
+        return made
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        gradient = gradient.contiguous(memory_format=torch.channels_last)
+        of_x = torch.empty_like(x)
+        _, channels, _, width = x.shape
+        kernels.max_pool_gradient(_flat(gradient), _flat(x), width, channels, _flat(of_x))
+        return of_x
+
+
+@final
+class UpConvolution(nn.ConvTranspose2d):
+    """The 2x2 transposed convolution of stride 2 as a product of matrices.
+
+    No two of its outputs overlap, so that each pixel makes four of its own. The library's
+    gradient of the general case takes twice as long in bfloat16.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, kernel_size=2, stride=2)
+
+    @override
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """(N, in_channels, H, W) to (N, out_channels, 2H, 2W)."""
+        images, channels, height, width = x.shape
+        assert output_size is None, "twice the size is the only one"
+        assert self.bias is not None, "an up-convolution of a U-Net has a bias"
+        weight = self.weight.permute(0, 2, 3, 1).reshape(channels, -1)
+        pixels = x.permute(0, 2, 3, 1).reshape(-1, channels)
+        fours = torch.addmm(self.bias.repeat(4), pixels, weight)
+        fours = fours.view(images, height, width, 2, 2, -1).transpose(2, 3)
+        return fours.reshape(images, 2 * height, 2 * width, -1).permute(0, 3, 1, 2)
+
+
+def _flat(x: Tensor) -> kernels.Map:
+    """What a channels-last map holds, in memory's order: float32, or the bits of bfloat16."""
+    values = x.permute(0, 2, 3, 1).reshape(-1)
+    if x.dtype == torch.bfloat16:
+        values = values.view(torch.uint16)
+    return values.numpy()
