@@ -116,6 +116,11 @@ class UNet(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Images (N, in_channels, H, W) to logits (N, num_classes, H', W')."""
+        logits: Tensor = self.head(self.features(image))
+        return logits
+
+    def features(self, image: Tensor) -> Tensor:
+        """Images to what the head makes logits of, pixel by pixel: (N, base_channels, H', W')."""
         self._require_legal(image)
         skipped: dict[int, Tensor] = {}
         x = image
@@ -133,8 +138,8 @@ class UNet(nn.Module):
                 # A name for the skip would keep it alive.
                 x = self.join[level](x, self.crop(skipped.pop(level), *x.shape[-2:]))
             x = self.expansive[level](x)
-        logits: Tensor = self.head(x)
-        return logits
+        features: Tensor = x
+        return features
 
     def _require_legal(self, image: Tensor) -> None:
         if image.dim() != 4 or image.shape[1] != self.spec.in_channels:

@@ -147,7 +147,5 @@ class UpConvolution(nn.ConvTranspose2d):
 
 def _flat(x: Tensor) -> kernels.Map:
     """What a channels-last map holds, in memory's order: float32, or the bits of bfloat16."""
-    values = x.permute(0, 2, 3, 1).reshape(-1)
-    if x.dtype == torch.bfloat16:
-        values = values.view(torch.uint16)
-    return values.numpy()
+    values = x.view(torch.uint16) if x.dtype == torch.bfloat16 else x.detach()
+    return values.numpy().ravel("K")

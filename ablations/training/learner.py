@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from ablations.runs.cell import Cell, Training
@@ -237,7 +237,7 @@ def draw(cell: Cell, hardware: Hardware, split: str, start: int, count: int) -> 
     return Batch(image, center_crop(batch.target, task.scored, task.scored))
 
 
-def window_logits(net: nn.Module, image: Tensor, cell: Cell, hardware: Hardware) -> Tensor:
+def window_logits(net: UNet, image: Tensor, cell: Cell, hardware: Hardware) -> Tensor:
     """Logits of the scored window, (N, classes, scored, scored) in float32.
 
     `image` is (N, channels, size, size), to which a mirrored rim is added where the cell has one.
@@ -248,5 +248,6 @@ def window_logits(net: nn.Module, image: Tensor, cell: Cell, hardware: Hardware)
     with torch.autocast(
         hardware.device, dtype=torch.bfloat16, enabled=hardware.precision == "bfloat16"
     ):
-        logits = net(image)
-    return crop(logits, cell.task.scored, cell.task.scored).float()
+        # The head sees single pixels, so it need not see those that nobody scores.
+        logits: Tensor = net.head(crop(net.features(image), cell.task.scored, cell.task.scored))
+    return logits.float()
