@@ -97,8 +97,9 @@ BENCHMARKS: Final[Mapping[str, Benchmark]] = {
         "How near training comes to the chip's limit",
         "Multiply-adds a second of whole training steps (loss, optimiser and drawing the images "
         "included), over those of the fastest 3x3 convolution forward found on the spot; one "
-        "thread, as in a worker. And what a step's convolutions take alone, forward and backward "
-        "at their own sizes, of the whole step.",
+        "thread, as in a worker. And a step's convolutions alone, forward and backward at their "
+        "own sizes: what they take of the whole step, and what they reach of the fastest one, "
+        "which no loop that calls the same library can exceed.",
     ),
     "numerics": Benchmark(
         "Does the fast loop learn the same?",

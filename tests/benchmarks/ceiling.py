@@ -69,7 +69,8 @@ def convolution(channels: int, side: int, hardware: Hardware) -> tuple[int, Call
 
 def convolutions_of(cell: Cell, hardware: Hardware) -> Callable[[], None]:
     """A call that does what one step's convolutions do, forward and backward, and nothing else."""
-    net = UNet(cell.spec).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    precision = getattr(torch, hardware.precision)
+    net = UNet(cell.spec).to(dtype=precision, memory_format=torch.channels_last)  # type: ignore[call-overload]
     seen: list[tuple[nn.Module, Tensor, Tensor]] = []
 
     def see(module: nn.Module, arguments: tuple[Tensor], output: Tensor) -> None:
@@ -81,17 +82,15 @@ def convolutions_of(cell: Cell, hardware: Hardware) -> Callable[[], None]:
     for module in convolutions(net).values():
         module.register_forward_hook(see)
     size, batch = cell.task.size, cell.training.batch
-    net(torch.rand(batch, cell.spec.in_channels, size, size))
+    net(torch.rand(batch, cell.spec.in_channels, size, size, dtype=precision))
     for module in convolutions(net).values():
         module._forward_hooks.clear()
 
     def convolve() -> None:
-        enabled = hardware.precision == "bfloat16"
-        with torch.autocast(hardware.device, torch.bfloat16, enabled=enabled):
-            for module, image, gradient in seen:
-                output = module(image)
-                output.backward(gradient.to(output.dtype))
-                image.grad = None
+        for module, image, gradient in seen:
+            module(image).backward(gradient)
+            image.grad = None
+            module.zero_grad()
 
     return convolve
 
@@ -129,11 +128,16 @@ def main() -> None:
         tell("share", name, "the fastest 3x3 convolution", pairs)
         alone, steps = convolutions_of(cell, hardware), cell.training.steps
         alone()
-        pairs = []
+        pairs, reached = [], []
         for _ in range(ROUNDS):
             stack.begin([cell])
-            pairs.append((seconds_of(alone), seconds_of(stack.run) / steps))
+            seconds = seconds_of(alone)
+            pairs.append((seconds, seconds_of(stack.run) / steps))
+            reached.append(
+                (cell.training_macs / steps / seconds, calls * most / seconds_of(convolve))
+            )
         tell("share", f"the convolutions alone, {name}", "the whole step", pairs)
+        tell("share", f"the convolutions alone, {name}", "the fastest 3x3 convolution", reached)
 
 
 if __name__ == "__main__":

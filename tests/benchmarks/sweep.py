@@ -21,7 +21,7 @@ from ablations.training.hardware import usable_cores
 from tests.benchmarks.timing import tell
 
 ROUNDS: Final = 3
-CELLS: Final = 8
+VARIANTS: Final = 4
 PLAN: Final = """
 question = "How fast?"
 seeds = 2
@@ -51,10 +51,10 @@ test_images = 128
 """
 
 OTHERS: Final = {
-    # Module of tests.benchmarks: what it is, and what it needs.
-    "tutorial": ("the tutorial's way", None),
-    "lightning_way": ("Lightning", "lightning"),
-    "monai_way": ("MONAI's trainer", "ignite"),
+    # Module of tests.benchmarks: what it is, what it needs, and how many seeds it is given.
+    "tutorial": ("the tutorial's way", None, 6),
+    "lightning_way": ("Lightning", "lightning", 2),
+    "monai_way": ("MONAI's trainer", "ignite", 2),
 }
 
 
@@ -70,10 +70,10 @@ def sweep(plan: Path, folder: Path) -> tuple[float, float, dict[str, float]]:
     return seconds, busy / usable_cores(), {r.key: scores(r)["IoU"] for r in records}
 
 
-def other(module: str, plan: Path) -> tuple[float, float, dict[str, float]]:
+def other(module: str, plan: Path, cells: int) -> tuple[float, float, dict[str, float]]:
     """The same of another way, which has one process."""
     start = time.perf_counter()
-    command = ["-m", f"tests.benchmarks.{module}", str(plan), str(CELLS)]
+    command = ["-m", f"tests.benchmarks.{module}", str(plan), str(cells)]
     run = subprocess.run([sys.executable, *command], check=True, capture_output=True, text=True)
     seconds = time.perf_counter() - start
     lines = [json.loads(line) for line in run.stdout.splitlines() if line.startswith("{")]
@@ -83,23 +83,24 @@ def other(module: str, plan: Path) -> tuple[float, float, dict[str, float]]:
 
 def main() -> None:
     """Tell how many times as fast a sweep is, and how its scores differ."""
-    for module, (name, needs) in OTHERS.items():
+    for module, (name, needs, seeds) in OTHERS.items():
         if needs and importlib.util.find_spec(needs) is None:
             continue
+        cells = VARIANTS * seeds
         with tempfile.TemporaryDirectory() as scratch:
             plan = Path(scratch) / "speed.toml"
-            plan.write_text(PLAN)
+            plan.write_text(PLAN.replace("seeds = 2", f"seeds = {seeds}"))
             whole, busy = [], []
             for turn in range(ROUNDS):
                 ours, our_busy, our_scores = sweep(plan, Path(scratch) / str(turn))
-                theirs, their_busy, their_scores = other(module, plan)
+                theirs, their_busy, their_scores = other(module, plan, cells)
                 whole.append((ours, theirs))
                 busy.append((our_busy, their_busy))
         assert our_scores.keys() == their_scores.keys()
-        tell("speedup", f"{CELLS} cells, the whole command", name, whole)
-        tell("speedup", f"{CELLS} cells, training and testing only", name, busy)
+        tell("speedup", f"{cells} cells, the whole command", name, whole)
+        tell("speedup", f"{cells} cells, training and testing only", name, busy)
         pairs = [(our_scores[key], their_scores[key]) for key in our_scores]
-        tell("difference", f"IoU of {CELLS} cells", name, pairs)
+        tell("difference", f"IoU of {cells} cells", name, pairs)
 
 
 if __name__ == "__main__":
