@@ -174,7 +174,7 @@ def test_no_subject_takes_the_tool_down(nets: Path) -> None:
     """Each gets its line, and the next one is verified."""
     expected = {
         "Exits": "its process exited with code 3",
-        "Hangs": "did not finish within 10 s",
+        "Hangs": "did not finish within 25 s",
         "Crashes": "was ended by SIGSEGV",
         "Eats": "MemoryError",
         "Mute": "Odd",
@@ -185,10 +185,11 @@ def test_no_subject_takes_the_tool_down(nets: Path) -> None:
         "Mine": None,
     }
     targets = [read_target(f"{nets}:{name}") for name in expected]
-    request = Request(limits=Limits(seconds=10, memory=4 * GIB))
+    # On a busy machine a sound net takes seconds, too.
+    request = Request(limits=Limits(seconds=25, memory=4 * GIB))
     for (name, error), report in zip(expected.items(), reports(targets, request), strict=True):
         assert report["verdict"] == ("sound" if error is None else "error"), (name, report)
-        assert (error or "") in report.get("error", ""), name
+        assert (error or "") in report.get("error", ""), (name, report)
 
 
 @pytest.mark.parametrize(
