@@ -14,7 +14,7 @@ from ablations.runs.records import Record
 from ablations.storage.plan_file import read_plan
 from ablations.training.hardware import find_hardware
 from ablations.training.train import Trainer
-from tests.samples import TINY
+from tests.samples import ROOT, TINY
 
 # They need packages that only `nox -s bench` and `nox -s fuzz` install.
 collect_ignore = [
@@ -22,6 +22,10 @@ collect_ignore = [
     "benchmarks/monai_way.py",
     "endurance/guided.py",
 ]
+
+# numba keeps what it compiled in files that processes with other precisions may overwrite.
+if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+    os.environ["NUMBA_CACHE_DIR"] = str(ROOT / ".pytest_cache" / "numba" / worker)
 
 # As in a worker: sums over several threads round differently.
 torch.set_num_threads(1)

@@ -181,10 +181,13 @@ def test_a_net_for_training_is_the_net(data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("padding", ["valid", "zeros"])
 @pytest.mark.parametrize("upsampling", ["transposed", "bilinear", "nearest"])
-def test_all_gradients_are_laid_out_as_their_maps(padding: str, upsampling: str) -> None:
+@pytest.mark.parametrize("residual", [False, True])
+def test_all_gradients_are_laid_out_as_their_maps(
+    padding: str, upsampling: str, *, residual: bool
+) -> None:
     """Those with gaps, or channel by channel, make all that meets them several times as slow."""
     spec = UNetSpec(base_channels=4, depth=2, norm="batch", padding=padding, upsampling=upsampling)
-    net = UNet(spec)
+    net = UNet(replace(spec, residual=residual))
     fuse(net, "bfloat16")
     keep_layout(net)
     net.to(memory_format=torch.channels_last)

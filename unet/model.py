@@ -39,6 +39,8 @@ class Block(nn.Module):
         self.activation = ACTIVATIONS[spec.activation].build()
         self.dropout = nn.Dropout(spec.dropout) if drops_out else nn.Identity()
         self.is_residual = spec.residual
+        # Whoever trains may want another gradient of it.
+        self.crop: Callable[[Tensor, int, int], Tensor] = center_crop
         self.projection: nn.Module = nn.Identity()
         if spec.residual and in_channels != out_channels:
             self.projection = nn.Conv2d(in_channels, out_channels, kernel_size=1, bias=False)
@@ -53,7 +55,7 @@ class Block(nn.Module):
     def _with_entered(self, entered: Tensor, x: Tensor) -> Tensor:
         if not self.is_residual:
             return x
-        shortcut: Tensor = self.projection(center_crop(entered, *x.shape[-2:]))
+        shortcut: Tensor = self.projection(self.crop(entered, *x.shape[-2:]))
         return x + shortcut
 
 
@@ -94,7 +96,6 @@ class UNet(nn.Module):
             )
             for level in range(spec.depth)
         )
-        # Whoever trains may want another gradient of it.
         self.crop: Callable[[Tensor, int, int], Tensor] = center_crop
         self.skips = [SKIPS[spec.skip_at(level)] for level in range(spec.depth)]
         self.join = nn.ModuleList(

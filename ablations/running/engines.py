@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from mmap import PAGESIZE
 from typing import Final, Protocol, final
 
 from pydantic import ValidationError
@@ -167,19 +168,19 @@ def keep_freed_memory() -> None:
     libc = ctypes.CDLL(None)
     libc.mallopt(M_MMAP_MAX, 0)
     libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
-    libc.malloc.restype = ctypes.c_void_p
+    libc.malloc.argtypes, libc.malloc.restype = [ctypes.c_size_t], ctypes.c_void_p
     libc.free.argtypes = [ctypes.c_void_p]
     libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
     # Not a byte of it is touched, and what is freed here stays with the process.
     start = libc.malloc(HEAP)
     if start:
-        first = -(-start // PAGE) * PAGE
+        first = -(-start // PAGESIZE) * PAGESIZE
         libc.madvise(first, start + HEAP - first, MADV_HUGEPAGE)
         libc.free(start)
 
 
 HEAP: Final = 2**30
-PAGE: Final = 2**12
+"""Bytes of address space, of which a process takes what it touches."""
 
 # The numbers are those of glibc's malloc.h and of Linux.
 M_TRIM_THRESHOLD: Final = -1

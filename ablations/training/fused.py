@@ -45,7 +45,10 @@ def _fuse_block(block: Block) -> None:
 
 @final
 class BatchNormRelu(nn.BatchNorm2d):
-    """Batch normalisation and then ReLU, in 8 reads and writes of a map instead of 13."""
+    """Batch normalisation and then ReLU, in 8 reads and writes of a map instead of 13.
+
+    Batches are not counted, as only statistics that forget nothing ask for their number.
+    """
 
     @override
     def forward(self, x: Tensor) -> Tensor:

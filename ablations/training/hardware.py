@@ -103,6 +103,6 @@ def side_by_side(cell: Cell, room: int) -> int:
     spec, size, training = cell.spec, cell.input_size, cell.training
     if spec.dropout and spec.dropout_levels:
         return 1
-    # A weight has a gradient and two moments.
-    each = memory(spec, size, size).training * training.batch + 4 * 4 * parameters(spec)
+    # A weight has two copies of its gradient, or of itself in half the bytes, and two moments.
+    each = memory(spec, size, size).training * training.batch + 5 * 4 * parameters(spec)
     return max(1, min(SIDE_BY_SIDE, room // 2 // each))

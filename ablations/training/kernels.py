@@ -7,6 +7,7 @@ arithmetic is float32, with sums over many pixels in float64.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
 import numpy as np
@@ -30,11 +31,15 @@ Returned = TypeVar("Returned")
 
 
 def kernel(function: Callable[Arguments, Returned]) -> Callable[Arguments, Returned]:
-    """Compiled at its first call, once for each precision, and kept beside Python's own code."""
+    """Compiled at its first call, once for each precision, and kept beside Python's own code.
+
+    Or else in the user's cache, or nowhere if that cannot be written either.
+    """
     # A product and a sum are one operation; no sum is made in another order.
-    options = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-    compiled: Callable[Arguments, Returned] = options(function)
-    return compiled
+    compiled = njit(nogil=True, error_model="numpy", fastmath={"contract"})(function)
+    with suppress(RuntimeError):
+        compiled.enable_caching()
+    return cast("Callable[Arguments, Returned]", compiled)
 
 
 WORD, HALF = ir.IntType(32), ir.IntType(16)
@@ -128,7 +133,9 @@ def _moments(x: Map, mean: Channels, variance: Channels) -> None:
         first_moment = sums[channel::channels].sum() / pixels
         second_moment = squares[channel::channels].sum() / pixels
         mean[channel] = origin[channel] + first_moment
-        variance[channel] = second_moment - first_moment * first_moment
+        difference = second_moment - first_moment * first_moment
+        # Rounding can make less than nothing of it; what is no number stays none.
+        variance[channel] = 0.0 if difference < 0 else difference
 
 
 @kernel

@@ -13,13 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from unet.model import UNet
+from unet.model import Block, UNet
 from unet.skips import center_crop
 
 
 def keep_layout(net: UNet) -> None:
     """Have all gradients of maps in `net` be channels-last."""
-    net.crop = crop
+    for module in net.modules():
+        if isinstance(module, (UNet, Block)):
+            module.crop = crop
     for up in net.upsampling:
         up.register_forward_hook(_keep)
 

@@ -86,11 +86,11 @@ def paper_as_written_and_compiled(hardware: Hardware, ceiling: float) -> None:
     cell = cell_of(WHOLE, SIDE, 388, BATCH, steps=60)
     macs = BATCH * cost(WHOLE, SIDE, SIDE).macs
     image = torch.rand(BATCH, 1, SIDE, SIDE, device="cuda")
-    for name, prepared in {"as written": lambda net: net, "compiled": torch.compile}.items():
+    for name, prepared in {"as written": lambda run: run, "compiled": torch.compile}.items():
         learner = Learner(cell, hardware)
         learner.begin(cell)
         learner.draw(0)
-        learner.net = prepared(learner.net)
+        learner.net.features = prepared(learner.net.features)  # type: ignore[method-assign]
         # No more steps than were drawn.
         trained = per_call(learner.step, calls=min(10, learner.drawn_together - 1))
         learner.net.eval()
