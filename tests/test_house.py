@@ -91,10 +91,14 @@ MAP = {
     "ablations": set(),
     "ablations.files": {"unet.refusal"},
     "ablations.tables": {"unet.refusal"},
+    "ablations.compiled": set(),
     "ablations.tasks": set(),
     "ablations.tasks.painters": set(),
-    "ablations.tasks.painters.randomness": set(),
-    "ablations.tasks.painters.raster": set(),
+    "ablations.tasks.painters.compiled": {"ablations.compiled"},
+    "ablations.tasks.painters.randomness": {"ablations.tasks.painters.compiled"},
+    "ablations.tasks.painters.raster": {
+        "ablations.tasks.painters.compiled", "ablations.tasks.painters.randomness",
+    },
     "ablations.tasks.painters.labels": {
         "ablations.tasks.painters.randomness", "ablations.tasks.painters.raster",
     },
@@ -186,7 +190,7 @@ MAP = {
     "ablations.training.hardware": {
         "unet.refusal", "unet.algebra", "unet.memory", "ablations.runs.cell",
     },
-    "ablations.training.kernels": set(),
+    "ablations.training.kernels": {"ablations.compiled"},
     "ablations.training.fused": {"unet.model", "ablations.training.kernels"},
     "ablations.training.layout": {"unet.skips", "unet.model"},
     "ablations.training.adam": set(),

@@ -12,7 +12,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablations.tasks.painters import crowded, labels, objects, texture, thin
+from ablations.tasks.painters import (
+    crowded,
+    labels,
+    objects,
+    randomness,
+    raster,
+    texture,
+    thin,
+)
 from ablations.tasks.painters.randomness import between, grey_noise, random_bits
 from ablations.tasks.painters.raster import Run, pixels, rows_about
 from ablations.tasks.shapes import TASKS, Batch, Look
@@ -185,6 +193,25 @@ def test_no_object_reaches_farther_than_the_rows_that_are_painted(
     for batch, more in zip(before, draw(), strict=True):
         assert torch.equal(batch.image, more.image)
         assert torch.equal(batch.target, more.target)
+
+
+@pytest.mark.parametrize("size", [17, 40, 60])
+@given(seed=st.integers(-(2**63), 2**63 - 1), first=st.integers(0, 2**40))
+def test_a_gpu_draws_what_a_cpu_draws(size: int, seed: int, first: int) -> None:
+    """Whole tensors at a time or in compiled loops, every image is the same to the bit."""
+
+    def draw() -> list[Batch]:
+        index, look = torch.arange(first, first + 3), Look(0.1, 0.7, 0.3)
+        return [
+            task.sample(seed=seed, split="test", index=index, size=size, look=look)
+            for task in TASKS.values()
+        ]
+
+    compiled = draw()
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (randomness, raster):
+            patch.setattr(module, "is_on_cpu", lambda _: False)
+        assert all(map(torch.equal, sum(compiled, ()), sum(draw(), ())))
 
 
 def test_a_mesh_square_shows_only_its_odd_pixels() -> None:

@@ -108,8 +108,8 @@ BENCHMARKS: Final[Mapping[str, Benchmark]] = {
     ),
     "generator": Benchmark(
         "Drawing images",
-        "One thread each, the same 192 x 192 images and masks of six objects, to the bit; "
-        "scikit-image draws as many shapes of its own.",
+        "One thread each, batch after batch for about as long; the same 192 x 192 images and masks "
+        "of six objects, to the bit. scikit-image draws as many shapes of its own.",
     ),
     "algebra": Benchmark(
         "Sizes and costs without a net",

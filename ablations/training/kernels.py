@@ -7,14 +7,15 @@ arithmetic is float32, with sums over many pixels in float64.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
-from typing import Any, Final, ParamSpec, TypeVar, cast
+from typing import Any, Final, cast
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
+
+from ablations.compiled import kernel
 
 WIDTH: Final = 256
 """Values in a row that is gone along at once."""
@@ -25,22 +26,6 @@ CHUNK: Final = 256
 Map = NDArray[Any]
 Channels = NDArray[np.float32]
 """A number for each channel."""
-
-Arguments = ParamSpec("Arguments")
-Returned = TypeVar("Returned")
-
-
-def kernel(function: Callable[Arguments, Returned]) -> Callable[Arguments, Returned]:
-    """Compiled at its first call, once for each precision, and kept beside Python's own code.
-
-    Or else in the user's cache, or nowhere if that cannot be written either.
-    """
-    # A product and a sum are one operation; no sum is made in another order.
-    compiled = njit(nogil=True, error_model="numpy", fastmath={"contract"})(function)
-    with suppress(RuntimeError):
-        compiled.enable_caching()
-    return cast("Callable[Arguments, Returned]", compiled)
-
 
 WORD, HALF = ir.IntType(32), ir.IntType(16)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ablations.tasks.painters.randomness import between
-from ablations.tasks.painters.raster import Painted, disc, pixels, rows_about
+from ablations.tasks.painters.raster import Painted, disc, rows_about, topmost
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,12 +25,11 @@ def paint(number: Tensor, size: int) -> Painted:
     drawn = number[:, 1:].view(-1, _CELLS, 4)
     row, column = (between(each, 0, size - 1) for each in drawn.unbind(-1)[:2])
     reach = between(drawn[..., 2:3], size // 17, size // 9)
-    down = rows_about(size // 9 + 1, number.device)
-    order = torch.arange(_CELLS, dtype=torch.uint8, device=number.device).view(-1, 1, 1)
-    # Layer 2k + 1 is the rim of cell k, layer 2k + 2 what it encloses, and the highest shows.
-    within = (pixels(disc(down, far**2), row, column, size) for far in (reach + 1, reach))
-    rim, body = (each.mul_(2 * order + rank).amax(dim=1) for rank, each in enumerate(within, 1))
-    top = rim.maximum(body).long()
+    # A cell is painted twice: with its rim, and then what that encloses.
+    reach = torch.cat([reach + 1, reach], dim=2).view(-1, 2 * _CELLS, 1)
+    row, column = (each.repeat_interleave(2, dim=1) for each in (row, column))
+    run = disc(rows_about(size // 9 + 1, number.device), reach**2)
+    top = topmost(run, row, column, size).long()
 
     ground = between(number[:, :1], 50, 70)
     shade = torch.stack([ground.expand(-1, _CELLS), between(drawn[..., 3], 95, 125)], dim=2)

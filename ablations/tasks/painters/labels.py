@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ablations.tasks.painters.randomness import between
-from ablations.tasks.painters.raster import Painted, Run, centred, disc, pixels, rows_about
+from ablations.tasks.painters.raster import Painted, Run, centred, disc, rows_about, topmost
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,9 +63,7 @@ def scene(ground: Tensor, row: Tensor, column: Tensor, drawn: Tensor, size: int)
 
     runs = [shape(down, reach[:, :, k]) for k, shape in enumerate(KINDS)]
     first, last = (torch.stack(ends, dim=2).flatten(1, 2) for ends in zip(*runs, strict=True))
-    inside = pixels((first, last), row.flatten(1), column.flatten(1), size)
-    order = torch.arange(1, 1 + inside.shape[1], dtype=torch.uint8, device=row.device)
-    top = inside.mul_(order.view(-1, 1, 1)).amax(dim=1).long()
+    top = topmost((first, last), row.flatten(1), column.flatten(1), size).long()
 
     greys = torch.cat([between(ground, 50, 70), shade.flatten(1)], dim=1)
     labels = torch.cat([kind.new_zeros(1), kind.repeat(row.shape[1]) + 1])

@@ -67,9 +67,10 @@ def paint(number: Tensor, size: int) -> Painted:
     masks = _object_masks(rows_about(size // 10, number.device), row, column, extent, size)
 
     odd = (torch.arange(size, device=number.device) % 2).byte()
-    image = torch.zeros_like(masks[:, 0])
-    for name, mask in zip(KINDS, masks.unbind(dim=1), strict=True):
-        image |= mask & odd & odd[:, None] if name == "mesh square" else mask
+    mesh = list(KINDS).index("mesh square")
+    image = masks[:, mesh] & (odd & odd[:, None])
+    for solid in (masks[:, :mesh], masks[:, mesh + 1 :]):
+        image |= solid.amax(dim=1)
     return Painted(image.unsqueeze(1) * 255, 0, masks)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
 # Random numbers are hashes of counters, in 32-bit integers that wrap around. They are held in
@@ -30,10 +32,28 @@ _GOLDEN: Final = 0x9E3779B1 - 2**32
 """2^32 over the golden ratio: an odd number whose multiples lie far apart."""
 
 
-def random_bits(seed: int, stream: int, index: Tensor, count: int) -> Tensor:
-    """(N, count) independent numbers of 32 bits, as int32, one row for each sample.
+def is_on_cpu(x: Tensor) -> bool:
+    """Whether compiled loops can have it; elsewhere whole tensors are worked on."""
+    return x.device.type == "cpu"
 
-    A row has a state of 64 bits, so that two samples of any streams hardly ever share one.
+
+def random_bits(seed: int, stream: int, index: Tensor, count: int) -> Tensor:
+    """(N, count) independent numbers of 32 bits, as int32, one row for each sample."""
+    if not is_on_cpu(index):
+        return scattered(*_states(seed, stream, index), count)
+    import torch
+
+    from ablations.tasks.painters import compiled
+
+    bits = torch.empty(len(index), count, dtype=torch.int32)
+    compiled.draw_bits(seed, stream, index.numpy(), _words(bits))
+    return bits
+
+
+def _states(seed: int, stream: int, index: Tensor) -> tuple[Tensor, Tensor]:
+    """The two halves (N,) of the state of each sample.
+
+    It has 64 bits, so that two samples of any streams hardly ever share one.
     """
     import torch
 
@@ -42,15 +62,26 @@ def random_bits(seed: int, stream: int, index: Tensor, count: int) -> Tensor:
 
     stem = _mix(_mix(number(seed)) ^ stream)
     place = index.to(torch.int32)
-    return scattered(_mix(place + stem), _mix(place * _GOLDEN + _mix(~stem)), count)
+    return _mix(place + stem), _mix(place * _GOLDEN + _mix(~stem))
 
 
 def scattered(low: Tensor, high: Tensor, count: int) -> Tensor:
     """(N, count) independent numbers of 32 bits from the two halves (N,) of a state, all int32."""
     import torch
 
-    column = torch.arange(count, dtype=torch.int32, device=low.device)
-    return _mix(_mix(low[:, None] ^ column).add_(high[:, None]))
+    if not is_on_cpu(low):
+        column = torch.arange(count, dtype=torch.int32, device=low.device)
+        return _mix(_mix(low[:, None] ^ column).add_(high[:, None]))
+    from ablations.tasks.painters import compiled
+
+    bits = torch.empty(len(low), count, dtype=torch.int32)
+    compiled.scatter(_words(low), _words(high), _words(bits))
+    return bits
+
+
+def _words(bits: Tensor) -> NDArray[np.uint32]:
+    """The numbers as they lie, without a sign."""
+    return bits.numpy().view("u4")
 
 
 def whole(bits: Tensor) -> Tensor:
@@ -71,9 +102,22 @@ _NOISE_DEVIATION: Final = (4 * (256**2 - 1) / 12) ** 0.5
 
 def grey_noise(seed: int, stream: int, index: Tensor, size: int) -> Tensor:
     """(N, 1, size, size) of mean 0 and variance 1, near normal: four hashed bytes summed."""
-    bits = random_bits(seed, _NOISE_STREAM + stream, index, size * size)
+    stream += _NOISE_STREAM
+    if not is_on_cpu(index):
+        bits = scattered(*_states(seed, stream, index), size * size)
+        return _noise(bits).view(-1, 1, size, size)
+    import torch
+
+    from ablations.tasks.painters import compiled
+
+    noise = torch.empty(len(index), size * size)
+    moments = float(_NOISE_MEAN), _NOISE_DEVIATION
+    compiled.draw_noise(seed, stream, index.numpy(), moments, noise.numpy())
+    return noise.view(-1, 1, size, size)
+
+
+def _noise(bits: Tensor) -> Tensor:
     # Two bytes at a time, each with room for its carry.
     pairs = (bits & 0x00FF00FF).add_((bits >> 8).bitwise_and_(0x00FF00FF))
     total = (pairs & 0xFFFF).add_(pairs >> 16)
-    noise = (total.float() - _NOISE_MEAN).mul_(1 / _NOISE_DEVIATION)
-    return noise.view(-1, 1, size, size)
+    return (total.float() - _NOISE_MEAN).mul_(1 / _NOISE_DEVIATION)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from ablations.tasks.painters.randomness import is_on_cpu
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
@@ -40,7 +42,48 @@ def disc(down: Tensor, squared: Tensor) -> Run:
 
 
 def pixels(run: Run, row: Tensor, column: Tensor, size: int) -> Tensor:
-    """Runs (..., 2 M + 1) in the rows about their centres (...): zeros and ones (..., S, S), uint8.
+    """Zeros and ones (..., S, S), uint8: which pixels each object covers.
+
+    Runs are (..., 2 M + 1), in the rows about their centres (...).
+    """
+    if not is_on_cpu(row):
+        return _copied(run, row, column, size)
+    import torch
+
+    first, last = (end.expand(*row.shape, -1).reshape(-1, 1, end.shape[-1]) for end in run)
+    one = torch.ones(1, dtype=torch.uint8)
+    masks = _covered((first, last), row.reshape(-1, 1), column.reshape(-1, 1), one, size)
+    return masks.view(*row.shape, size, size)
+
+
+def topmost(run: Run, row: Tensor, column: Tensor, size: int) -> Tensor:
+    """(N, S, S), uint8: which of the objects covers a pixel, the last from 1 to K, or 0 for none.
+
+    Runs are (N, K, 2 M + 1), in the rows about their centres (N, K).
+    """
+    import torch
+
+    order = torch.arange(1, 1 + row.shape[1], dtype=torch.uint8, device=row.device)
+    if not is_on_cpu(row):
+        return _copied(run, row, column, size).mul_(order.view(-1, 1, 1)).amax(dim=1)
+    first, last = (end.expand(*row.shape, -1) for end in run)
+    return _covered((first, last), row, column, order, size)
+
+
+def _covered(run: Run, row: Tensor, column: Tensor, value: Tensor, size: int) -> Tensor:
+    """Objects (N, K) one over another, each in its value: images (N, S, S), uint8, on a CPU."""
+    import torch
+
+    from ablations.tasks.painters.compiled import cover
+
+    images = torch.empty(len(row), size, size, dtype=torch.uint8)
+    first, last = (end.numpy() for end in run)
+    cover((first, last), row.numpy(), column.numpy(), value.numpy(), images.numpy())
+    return images
+
+
+def _copied(run: Run, row: Tensor, column: Tensor, size: int) -> Tensor:
+    """`pixels` by operations on whole tensors.
 
     A row of the table has ones before a column, so a run is the difference of two; they are
     copied to where they belong, several pixels as one word. To compare every pixel with both

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ablations.tasks.painters.randomness import between, scattered
-from ablations.tasks.painters.raster import Painted, disc, pixels, rows_about
+from ablations.tasks.painters.raster import Painted, disc, rows_about, topmost
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,14 +31,14 @@ def paint(number: Tensor, size: int, difficulty: float) -> Painted:
     row, column = (between(each, 0, size - 1) for each in drawn.unbind(-1)[:2])
     reach = between(drawn[..., 2:], size // 11, size // 6)
     run = disc(rows_about(size // 6, number.device), reach**2)
-    inside = pixels(run, row, column, size).amax(dim=1)
+    inside = topmost(run, row, column, size) > 0
 
     bits = _white_bits(number, size + TAPS - 1)
     grey = bits & 0xFF
     level = torch.stack([grey[:, :size, tap : tap + size] for tap in range(TAPS)]).sum(dim=0)
     upright = torch.stack([grey[:, tap : tap + size, :size] for tap in range(TAPS)]).sum(dim=0)
     swapped = (bits[:, :size, :size] >> 8) & 0xFFFF < round(2**15 * difficulty)
-    image = level.where(inside.bool() == swapped, upright) // TAPS
+    image = level.where(inside == swapped, upright) // TAPS
     return Painted(image.unsqueeze(1), 127, inside.long())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ablations.tasks.painters.randomness import between
-from ablations.tasks.painters.raster import Painted, disc, pixels, rows_about
+from ablations.tasks.painters.raster import Painted, disc, rows_about, topmost
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,8 +40,7 @@ def _clutter(number: Tensor, size: int) -> tuple[Tensor, Tensor]:
     run = disc(
         rows_about(size // 8, number.device), between(drawn[..., 2:3], size // 22, size // 8) ** 2
     )
-    order = torch.arange(1, 1 + _BLOBS, dtype=torch.uint8, device=number.device)
-    top = pixels(run, row, column, size).mul_(order.view(-1, 1, 1)).amax(dim=1).long()
+    top = topmost(run, row, column, size).long()
     greys = torch.cat([between(number[:, :1], 50, 70), between(drawn[..., 3], 30, 170)], dim=1)
     return greys.gather(1, top.flatten(1)).view_as(top), greys[:, :1, None, None]
 
