@@ -14,10 +14,17 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from ablations.runs.cell import Cell, TaskSettings, Training
-from ablations.training import kernels
 from ablations.training.adam import Adam
-from ablations.training.fused import BatchNormRelu, MaxPool, UpConvolution, fuse
+from ablations.training.fused import (
+    BatchNormRelu,
+    Doubling,
+    MaxPool,
+    UpConvolution,
+    entropy_and_dice,
+    fuse,
+)
 from ablations.training.hardware import find_hardware
+from ablations.training.kernels import norms
 from ablations.training.layout import crop, keep_layout
 from ablations.training.learner import Learner, segmentation_loss, window_logits
 from tests.strategies import legal_sizes, specs
@@ -115,14 +122,14 @@ def test_numbers_are_rounded_as_torch_rounds_them(numbers: list[float]) -> None:
     scale, shift = x.numpy(), np.zeros(x.numel(), np.float32)
     one, made = torch.ones_like(x, dtype=torch.bfloat16), torch.empty_like(x, dtype=torch.bfloat16)
     bits = (each.view(torch.uint16).numpy() for each in (one, made))
-    kernels._scaled_relu(next(bits), scale, shift, next(bits))
+    norms._scaled_relu(next(bits), scale, shift, next(bits))
     assert torch.equal(made, x.bfloat16())
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_what_is_no_number_stays_none(precision: torch.dtype) -> None:
     """A run that has diverged must not look as if it had not."""
-    for module in (BatchNormRelu(1), MaxPool()):
+    for module in (BatchNormRelu(1), MaxPool(), Doubling()):
         for place in range(4):
             x = maps((1, 1, 2, 2), 0, precision)
             x.view(-1)[place] = torch.nan
@@ -138,6 +145,40 @@ def test_max_pooling_is_torchs(shape: tuple[int, ...], seed: int, precision: tor
     gradient = maps((images, channels, height // 2, width // 2), seed, precision)
     ours, theirs = (results(module, x, gradient) for module in (MaxPool(), nn.MaxPool2d(2)))
     assert all(map(torch.equal, ours, theirs))
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@given(shape=shapes, seed=st.integers(0, 99))
+def test_doubling_is_torchs(shape: tuple[int, ...], seed: int, precision: torch.dtype) -> None:
+    """Against torch in double precision, down to maps of a single row."""
+    x = maps(shape, seed, precision)
+    images, channels, height, width = shape
+    gradient = maps((images, channels, 2 * height, 2 * width), seed + 1, precision)
+    plain = nn.Upsample(scale_factor=2, mode="bilinear")
+    truth = results(plain, x.double(), gradient.double())
+    for ours, true in zip(results(Doubling(), x, gradient), truth, strict=True):
+        assert differ(ours, true) < ERROR[precision]
+
+
+@given(
+    images=st.integers(1, 3), classes=st.integers(1, 6), side=st.integers(1, 6),
+    seed=st.integers(0, 99), scale=st.sampled_from([0.1, 1.0, 100.0]),
+)  # fmt: skip
+def test_the_loss_is_the_plain_one(
+    images: int, classes: int, side: int, seed: int, scale: float
+) -> None:
+    """Against the plain one in double precision, and so is its gradient."""
+    logits = scale * maps((images, classes, side, side), seed, torch.float32)
+    label = torch.randint(classes, (images, side, side))
+    found = []
+    for way, start in ((entropy_and_dice, logits), (segmentation_loss, logits.double())):
+        numbers = start.clone().requires_grad_()
+        loss = way(numbers, label)
+        (2 * loss).backward()
+        assert numbers.grad is not None
+        found.append((loss.detach(), numbers.grad))
+    for ours, true in zip(*found, strict=True):
+        torch.testing.assert_close(ours.double(), true, rtol=1e-5, atol=1e-6)
 
 
 @given(shape=shapes, seed=st.integers(0, 99), out_channels=st.integers(1, 20))
@@ -262,7 +303,7 @@ def test_weights_are_learnt_as_by_torchs_adam_under_autocast(precision: str) -> 
         image = image.contiguous(memory_format=torch.channels_last)
         optimizer.param_groups[0]["lr"].fill_(rate)
         optimizer.zero_grad()
-        loss = segmentation_loss(window_logits(net, image, CELL, hardware), target)
+        loss = learner._loss(window_logits(net, image, CELL, hardware), target)
         loss.backward()
         optimizer.step()
         assert learner._losses[step] == loss, step

@@ -190,8 +190,23 @@ MAP = {
     "ablations.training.hardware": {
         "unet.refusal", "unet.algebra", "unet.memory", "ablations.runs.cell",
     },
-    "ablations.training.kernels": {"ablations.compiled"},
-    "ablations.training.fused": {"unet.model", "ablations.training.kernels"},
+    "ablations.training.kernels": set(),
+    "ablations.training.kernels.values": set(),
+    "ablations.training.kernels.norms": {
+        "ablations.compiled", "ablations.training.kernels.values",
+    },
+    "ablations.training.kernels.pooling": {
+        "ablations.compiled", "ablations.training.kernels.values",
+    },
+    "ablations.training.kernels.resizing": {
+        "ablations.compiled", "ablations.training.kernels.values",
+    },
+    "ablations.training.kernels.losses": {"ablations.compiled"},
+    "ablations.training.fused": {
+        "unet.model", "ablations.training.kernels.values", "ablations.training.kernels.norms",
+        "ablations.training.kernels.pooling", "ablations.training.kernels.resizing",
+        "ablations.training.kernels.losses",
+    },
     "ablations.training.layout": {"unet.skips", "unet.model"},
     "ablations.training.adam": set(),
     "ablations.training.learner": {

@@ -12,8 +12,8 @@ from ablations.runs.cell import Cell
 from ablations.storage.plan_file import read_plan
 from ablations.training.hardware import find_hardware
 from ablations.training.learner import pair_weights
-from ablations.training.probing import _inside, checkerboard, measures_of, period_two, shifts
-from ablations.training.scoring import Tally
+from ablations.training.probing import _inside, checkerboard, measures_of, shifts
+from ablations.training.scoring import Tally, count_test_images, period_two
 from tests.samples import TINY
 from unet import UNet
 from unet.reach import padding_ring
@@ -150,11 +150,20 @@ def test_transposed_convolutions_start_with_checkerboards() -> None:
     assert both["transposed"] > 10 * both["bilinear"]
 
 
+def test_the_checkerboard_at_the_end_is_that_of_the_first_images() -> None:
+    """However many are tested: it is of the same logits as the one at the start."""
+    net, cell = net_and_cell("valid", "bilinear")
+    few = replace(cell, training=cell.training.model_copy(update={"test_images": 32}))
+    many = replace(cell, training=cell.training.model_copy(update={"test_images": 70}))
+    expected = checkerboard(net, few, HARDWARE)
+    for tested in (few, many):
+        assert torch.equal(count_test_images(net, tested, HARDWARE).power, expected)
+
+
 def test_what_overflowed_has_no_checkerboard() -> None:
     """A record has only numbers."""
-    tally = Tally(*(torch.zeros(n, dtype=torch.int64) for n in ((5, 5, 3), (5, 4), (15, 3))))
-    fine, not_a_number = torch.ones(4), torch.full((4,), float("nan"))
-    found = measures_of(tally, fine, not_a_number, None)
+    counts = (torch.zeros(n, dtype=torch.int64) for n in ((5, 5, 3), (5, 4), (15, 3)))
+    found = measures_of(Tally(*counts, torch.full((4,), torch.nan)), torch.ones(4), None)
     assert found.start is not None
     assert found.end is None
     assert found.shifts is None

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from typing_extensions import override
 
-from ablations.training import kernels
+from ablations.training.kernels import losses, norms, pooling, resizing
+from ablations.training.kernels.values import Map
 from unet.model import Block, UNet
 
 
@@ -30,10 +31,11 @@ def fuse(net: UNet, precision: str) -> None:
     for name, pool in net.pool.items():
         if isinstance(pool, nn.MaxPool2d):
             net.pool[name] = MaxPool()
-    if precision == "bfloat16":
-        for level, up in enumerate(net.upsampling):
-            if isinstance(up, nn.ConvTranspose2d):
-                net.upsampling[level] = UpConvolution(up.in_channels, up.out_channels)
+    for level, up in enumerate(net.upsampling):
+        if isinstance(up, nn.ConvTranspose2d) and precision == "bfloat16":
+            net.upsampling[level] = UpConvolution(up.in_channels, up.out_channels)
+        elif isinstance(up, nn.Sequential) and _is_doubling(up[1]):
+            up[1] = Doubling()
 
 
 def _fuse_block(block: Block) -> None:
@@ -41,6 +43,11 @@ def _fuse_block(block: Block) -> None:
     if isinstance(block.activation, nn.ReLU) and isinstance(norm, nn.BatchNorm2d):
         block.norm1, block.norm2 = (BatchNormRelu(norm.num_features) for _ in range(2))
         block.activation = nn.Identity()
+
+
+def _is_doubling(module: nn.Module) -> bool:
+    is_bilinear = isinstance(module, nn.Upsample) and module.mode == "bilinear"
+    return is_bilinear and not module.align_corners
 
 
 @final
@@ -68,7 +75,7 @@ class _BatchNormRelu(torch.autograd.Function):
             raise ValueError(f"a single pixel has no variance: {tuple(x.shape)}; enlarge the batch")
         x = x.contiguous(memory_format=torch.channels_last)
         made, of_channels = torch.empty_like(x), np.empty((4, x.shape[1]), np.float32)
-        kernels.batch_norm_relu(
+        norms.batch_norm_relu(
             _flat(x),
             (weight.detach().numpy(), bias.detach().numpy()),
             (norm.running_mean.numpy(), norm.running_var.numpy()),
@@ -87,7 +94,7 @@ class _BatchNormRelu(torch.autograd.Function):
         gradient = gradient.contiguous(memory_format=torch.channels_last)
         of_x, of_parameters = torch.empty_like(x), torch.empty(2, x.shape[1])
         of = _flat(of_x), *of_parameters.numpy()
-        kernels.batch_norm_relu_gradient(_flat(gradient), _flat(x), ctx.of_channels, of)
+        norms.batch_norm_relu_gradient(_flat(gradient), _flat(x), ctx.of_channels, of)
         return of_x, *of_parameters, None
 
 
@@ -107,9 +114,8 @@ class _MaxPool(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor) -> Tensor:
         images, channels, height, width = x.shape
         x = x.contiguous(memory_format=torch.channels_last)
-        shape = images, channels, height // 2, width // 2
-        made = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
-        kernels.max_pool(_flat(x), width, channels, _flat(made))
+        made = _empty(x, (images, channels, height // 2, width // 2))
+        pooling.max_pool(_flat(x), width, channels, _flat(made))
         ctx.save_for_backward(x)
         return made
 
@@ -120,7 +126,34 @@ class _MaxPool(torch.autograd.Function):
         gradient = gradient.contiguous(memory_format=torch.channels_last)
         of_x = torch.empty_like(x)
         _, channels, _, width = x.shape
-        kernels.max_pool_gradient(_flat(gradient), _flat(x), width, channels, _flat(of_x))
+        pooling.max_pool_gradient(_flat(gradient), _flat(x), width, channels, _flat(of_x))
+        return of_x
+
+
+@final
+class Doubling(nn.Module):
+    """Twice the size by bilinear interpolation."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C, 2H, 2W), on a CPU, float32 or bfloat16."""
+        made: Tensor = _Doubling.apply(x)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        return made
+
+
+@final
+class _Doubling(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        images, channels, height, width = ctx.shape = x.shape
+        made = _empty(x, (images, channels, 2 * height, 2 * width))
+        resizing.double(_pixels(x), _pixels(made))
+        return made
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        of_x = _empty(gradient, ctx.shape)
+        resizing.double_gradient(_pixels(gradient), _pixels(of_x))
         return of_x
 
 
@@ -148,7 +181,48 @@ class UpConvolution(nn.ConvTranspose2d):
         return fours.reshape(images, 2 * height, 2 * width, -1).permute(0, 3, 1, 2)
 
 
-def _flat(x: Tensor) -> kernels.Map:
+def entropy_and_dice(logits: Tensor, label: Tensor) -> Tensor:
+    """`learner.segmentation_loss` where each pixel has one class, on a CPU and in float32."""
+    loss: Tensor = _EntropyAndDice.apply(logits, label)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    return loss
+
+
+@final
+class _EntropyAndDice(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, label: Tensor) -> Tensor:
+        logarithm = logits.contiguous().log_softmax(dim=1).flatten(2)
+        chance, label = logarithm.exp(), label.contiguous().flatten(1)
+        total = chance.sum(dim=(0, 2)).double().numpy()
+        ctx.of_classes, ctx.shape = (np.empty_like(total), total), logits.shape
+        ctx.save_for_backward(chance, label)
+        loss = losses.entropy_and_dice(
+            chance.numpy(), logarithm.numpy(), label.numpy(), ctx.of_classes
+        )
+        return torch.tensor(loss)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        chance, label = ctx.saved_tensors
+        of_logits = torch.empty_like(chance)
+        losses.entropy_and_dice_gradient(
+            gradient.item(), chance.numpy(), label.numpy(), ctx.of_classes, of_logits.numpy()
+        )
+        return of_logits.view(ctx.shape), None
+
+
+def _empty(like: Tensor, shape: tuple[int, ...]) -> Tensor:
+    return torch.empty(shape, dtype=like.dtype, memory_format=torch.channels_last)
+
+
+def _pixels(x: Tensor) -> Map:
+    """A map (N, C, H, W) as (N, H, W, C) in memory's order: float32, or the bits of bfloat16."""
+    x = x.detach().contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1)
+    return (x.view(torch.uint16) if x.dtype == torch.bfloat16 else x).numpy()
+
+
+def _flat(x: Tensor) -> Map:
     """What a channels-last map holds, in memory's order: float32, or the bits of bfloat16."""
     values = x.view(torch.uint16) if x.dtype == torch.bfloat16 else x.detach()
     return values.numpy().ravel("K")

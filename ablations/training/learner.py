@@ -42,11 +42,14 @@ class Learner:
         self.cell, self.hardware = cell, hardware
         training, device = cell.training, hardware.device
         net = UNet(cell.spec)
+        self._loss: Callable[[Tensor, Tensor], Tensor] = segmentation_loss
         if device == "cpu":
             # Its kernels are compiled, and a GPU has no use for them.
-            from ablations.training.fused import fuse
+            from ablations.training.fused import entropy_and_dice, fuse
 
             fuse(net, hardware.precision)
+            if TASKS[cell.task.name].exclusive:
+                self._loss = entropy_and_dice
         keep_layout(net)
         if hardware.precision == "bfloat16":
             for convolution in convolutions(net).values():
@@ -94,7 +97,7 @@ class Learner:
         assert self._batches is not None, "batches are drawn before they are learnt from"
         image, target = (each.index_select(0, self._place)[0] for each in self._batches)
         image = image.contiguous(memory_format=torch.channels_last)
-        loss = segmentation_loss(window_logits(self.net, image, self.cell, self.hardware), target)
+        loss = self._loss(window_logits(self.net, image, self.cell, self.hardware), target)
         self._optimizer.forget_gradients()
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self._rate.copy_(self._rates.index_select(0, self._done)[0])

@@ -11,7 +11,7 @@ from ablations.runs.cell import Cell
 from ablations.runs.measures import PROBED, Changed, Checkerboard, Measures, Shifts
 from ablations.training.hardware import Hardware
 from ablations.training.learner import draw, window_logits
-from ablations.training.scoring import Tally, decided
+from ablations.training.scoring import Tally, decided, period_two
 from unet.algebra import size_law
 from unet.model import UNet
 from unet.skips import center_crop
@@ -19,31 +19,13 @@ from unet.skips import center_crop
 
 @torch.inference_mode()
 def checkerboard(net: UNet, cell: Cell, hardware: Hardware) -> Tensor:
-    """(4,), the fields of `Checkerboard` in their order, on the device; leaves `net` as it was."""
+    """(4,), `scoring.period_two` of the logits, on the device; leaves `net` as it was."""
     training = net.training
     net.eval()
     image = draw(cell, hardware, "test", 0, min(PROBED, cell.training.test_images)).image
     power = period_two(window_logits(net, image, cell, hardware))
     net.train(training)
     return power
-
-
-def period_two(maps: Tensor) -> Tensor:
-    """Power of maps (N, C, H, W) that alternates along rows, along columns, along both, and all.
-
-    (4,) in float64, summed over maps: the squared discrete Fourier coefficients at the frequencies
-    (1/2, 0), (0, 1/2) and (1/2, 1/2), and those of all frequencies but 0, divided by H W. The last
-    row and column of an odd side are left out, since such a side has no frequency 1/2.
-    """
-    height, width = (side - side % 2 for side in maps.shape[-2:])
-    maps = maps[..., :height, :width].double()
-    maps = maps - maps.mean(dim=(-2, -1), keepdim=True)
-    down, along = (1 - 2 * (torch.arange(n, device=maps.device) % 2) for n in (height, width))
-    patterns = torch.stack(
-        [down[:, None].expand(height, width), along.expand(height, width), down[:, None] * along]
-    )
-    at_two = (maps.flatten(0, 1).flatten(1) @ patterns.double().flatten(1).T).square().sum(dim=0)
-    return torch.cat([at_two / (height * width), maps.square().sum().view(1)])
 
 
 @torch.inference_mode()
@@ -107,14 +89,14 @@ def _counted(differing: Tensor) -> Tensor:
     return torch.stack([torch.ones_like(differing), differing]).sum(dim=(1, 2, 3))
 
 
-def measures_of(tally: Tally, start: Tensor, end: Tensor, moved: Tensor | None) -> Measures:
-    """As plain data; waits for the device. `start` and `end` are checkerboards, `moved` shifts."""
+def measures_of(tally: Tally, start: Tensor, moved: Tensor | None) -> Measures:
+    """As plain data; waits for the device. `start` is a checkerboard, and `moved` are shifts."""
     pairs = [] if moved is None else [Changed(pixels=n, changed=k) for n, k in moved.tolist()]
     return Measures(
         boundary=tuple(map(tuple, tally.boundary.tolist())),
         confidence=tuple(map(tuple, tally.confidence.tolist())),
         start=_checkerboard(start),
-        end=_checkerboard(end),
+        end=_checkerboard(tally.power),
         shifts=Shifts(**dict(zip(Shifts.model_fields, pairs, strict=True))) if pairs else None,
     )
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ablations.runs.cell import Cell
-from ablations.runs.measures import CONFIDENCE_BINS, CONFIDENCE_UNIT
+from ablations.runs.measures import CONFIDENCE_BINS, CONFIDENCE_UNIT, PROBED
 from ablations.runs.records import Example, Picture
 from ablations.tasks.shapes import TASKS
 from ablations.training.hardware import Hardware
@@ -19,19 +19,22 @@ from unet.model import UNet
 BANDS: Final = (0, 2, 4, 8, 16)
 """Distances to the edge of the scored window, in pixels, at which the bands of counts begin."""
 
-TEST_BATCH: Final = 32
+TEST_BATCH: Final = PROBED
+"""Images that are tested at once: the first of them are those that are looked at more closely."""
 
 
 class Tally(NamedTuple):
-    """Whole numbers summed over the test images, on the device.
+    """Sums over the test images, on the device.
 
     `counts` is (bands, classes, 3) as `Record` describes it; `boundary` (classes, 4) and
-    `confidence` (bins, 3) are as in `Measures`.
+    `confidence` (bins, 3) are as in `Measures`. `power` (4,) is `period_two` of the first images,
+    the fields of a `Checkerboard` in their order.
     """
 
     counts: Tensor
     boundary: Tensor
     confidence: Tensor
+    power: Tensor
 
 
 def decided(logits: Tensor, cell: Cell) -> Tensor:
@@ -63,6 +66,7 @@ def count_test_images(net: UNet, cell: Cell, hardware: Hardware) -> Tally:
                 counts=by_band.round().long().permute(2, 1, 0),
                 boundary=boundary_counts(predicted, true),
                 confidence=confidence_counts(logits, true, cell),
+                power=period_two(logits if start == 0 else logits[:0]),
             )
         )
     return Tally(*(torch.stack(each).sum(dim=0) for each in zip(*parts, strict=True)))
@@ -90,6 +94,24 @@ def _grown(mask: Tensor) -> Tensor:
         grown[..., here, :] |= mask[..., there, :]
         grown[..., here] |= mask[..., there]
     return grown
+
+
+def period_two(maps: Tensor) -> Tensor:
+    """Power of maps (N, C, H, W) that alternates along rows, along columns, along both, and all.
+
+    (4,) in float64, summed over maps: the squared discrete Fourier coefficients at the frequencies
+    (1/2, 0), (0, 1/2) and (1/2, 1/2), and those of all frequencies but 0, divided by H W. The last
+    row and column of an odd side are left out, since such a side has no frequency 1/2.
+    """
+    height, width = (side - side % 2 for side in maps.shape[-2:])
+    maps = maps[..., :height, :width].double()
+    maps = maps - maps.mean(dim=(-2, -1), keepdim=True)
+    down, along = (1 - 2 * (torch.arange(n, device=maps.device) % 2) for n in (height, width))
+    patterns = torch.stack(
+        [down[:, None].expand(height, width), along.expand(height, width), down[:, None] * along]
+    )
+    at_two = (maps.flatten(0, 1).flatten(1) @ patterns.double().flatten(1).T).square().sum(dim=0)
+    return torch.cat([at_two / (height * width), maps.square().sum().view(1)])
 
 
 def confidence_counts(logits: Tensor, true: Tensor, cell: Cell) -> Tensor:

@@ -32,7 +32,6 @@ class Tested(NamedTuple):
 
     tally: Tally
     start: Tensor
-    end: Tensor
     shifts: Tensor | None
 
 
@@ -87,7 +86,7 @@ class Trainer:
 
     def _test(self, learner: Learner, start: Tensor) -> Tested:
         about = learner.net, learner.cell, self.hardware
-        return Tested(count_test_images(*about), start, checkerboard(*about), shifts(*about))
+        return Tested(count_test_images(*about), start, shifts(*about))
 
     def _stack_for(self, cells: Sequence[Cell]) -> Stack:
         wanted = cells[0].variant, len(cells)

@@ -1,62 +1,19 @@
-"""Loops over feature maps that make one pass where torch makes several, compiled by numba.
-
-A map is an array of its values in memory's order, float32 or the bits of bfloat16 (uint16). All
-arithmetic is float32, with sums over many pixels in float64.
-"""
+"""Batch normalisation and then ReLU."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Final
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
-from numpy.typing import NDArray
 
 from ablations.compiled import kernel
+from ablations.training.kernels.values import Channels, Map, read, written
 
 WIDTH: Final = 256
 """Values in a row that is gone along at once."""
 
 CHUNK: Final = 256
 """Rows that are added up in float32 before float64 takes over."""
-
-Map = NDArray[Any]
-Channels = NDArray[np.float32]
-"""A number for each channel."""
-
-WORD, HALF = ir.IntType(32), ir.IntType(16)
-
-
-def _reading(_context: Any, value: Any) -> Any:
-    def upper_half(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
-        bits = builder.shl(builder.zext(values[0], WORD), WORD(16))
-        return builder.bitcast(bits, ir.FloatType())
-
-    return types.float32(value), upper_half if value == types.uint16 else _as_it_is
-
-
-def _writing(_context: Any, _value: Any, alike: Any) -> Any:
-    def rounded(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
-        bits = builder.bitcast(values[0], WORD)
-        odd = builder.and_(builder.lshr(bits, WORD(16)), WORD(1))
-        up = builder.add(bits, builder.add(odd, WORD(0x7FFF)))
-        return builder.trunc(builder.lshr(up, WORD(16)), HALF)
-
-    return alike(types.float32, alike), rounded if alike == types.uint16 else _as_it_is
-
-
-def _as_it_is(_context: Any, _builder: Any, _signature: Any, values: Any) -> Any:
-    return values[0]
-
-
-_read = cast("Callable[[Any], np.float32]", intrinsic(_reading))
-"""A value of a map in float32, of which bfloat16 is the upper half."""
-
-_written = cast("Callable[[np.float32, Any], Any]", intrinsic(_writing))
-"""A float32 as it is written beside a value of a map: to nearest, and to the even one of two."""
 
 
 @kernel
@@ -100,7 +57,7 @@ def _moments(x: Map, mean: Channels, variance: Channels) -> None:
     # Squares of what is far from zero would lose the variance in their last digits.
     origin = np.empty(width, np.float32)
     for column in range(width):
-        origin[column] = _read(rows[0, column % channels])
+        origin[column] = read(rows[0, column % channels])
     sums, squares = np.zeros(width, np.float64), np.zeros(width, np.float64)
     part, part_squares = np.empty(width, np.float32), np.empty(width, np.float32)
     for first in range(0, count, CHUNK):
@@ -108,7 +65,7 @@ def _moments(x: Map, mean: Channels, variance: Channels) -> None:
         part_squares[:] = 0
         for row in range(first, min(first + CHUNK, count)):
             for column in range(width):
-                value = _read(rows[row, column]) - origin[column]
+                value = read(rows[row, column]) - origin[column]
                 part[column] += value
                 part_squares[column] += value * value
         sums += part
@@ -130,10 +87,10 @@ def _scaled_relu(x: Map, scale: Channels, shift: Channels, y: Map) -> None:
     factor, summand = _repeated(scale, width), _repeated(shift, width)
     for row in range(count):
         for column in range(width):
-            value = _read(rows[row, column]) * factor[column] + summand[column]
+            value = read(rows[row, column]) * factor[column] + summand[column]
             # Unlike max, this keeps what is no number.
             value = np.float32(0) if value < 0 else value
-            results[row, column] = _written(value, rows[row, column])
+            results[row, column] = written(value, rows[row, column])
 
 
 @kernel
@@ -156,9 +113,9 @@ def batch_norm_relu_gradient(
         part_products[:] = 0
         for row in range(first, min(first + CHUNK, count)):
             for column in range(width):
-                value = _read(rows[row, column])
+                value = read(rows[row, column])
                 passed = value * factor[column] + summand[column] > 0
-                slope = _read(slopes[row, column]) if passed else np.float32(0)
+                slope = read(slopes[row, column]) if passed else np.float32(0)
                 part[column] += slope
                 part_products[column] += slope * (value - origin[column])
         sums += part
@@ -177,11 +134,11 @@ def batch_norm_relu_gradient(
     tilt, offset = _repeated(along, width), _repeated(level, width)
     for row in range(count):
         for column in range(width):
-            value = _read(rows[row, column])
+            value = read(rows[row, column])
             passed = value * factor[column] + summand[column] > 0
-            slope = _read(slopes[row, column]) if passed else np.float32(0)
+            slope = read(slopes[row, column]) if passed else np.float32(0)
             slope = factor[column] * slope + (tilt[column] * value + offset[column])
-            results[row, column] = _written(slope, rows[row, column])
+            results[row, column] = written(slope, rows[row, column])
 
 
 @kernel
@@ -200,54 +157,3 @@ def _repeated(of_channels: Channels, width: int) -> Channels:
     for column in range(width):
         repeated[column] = of_channels[column % of_channels.size]
     return repeated
-
-
-@kernel
-def max_pool(x: Map, width: int, channels: int, y: Map) -> None:
-    """The largest of each 2x2 pixels; `x` and `y` are flat, `width` and `channels` those of `x`.
-
-    What is no number is larger than any.
-    """
-    squares = x.reshape(-1, 2, width // 2, 2, channels)
-    results = y.reshape(-1, width // 2, channels)
-    for row in range(results.shape[0]):
-        for column in range(results.shape[1]):
-            here = results[row, column]
-            a, b = squares[row, 0, column, 0], squares[row, 0, column, 1]
-            c, d = squares[row, 1, column, 0], squares[row, 1, column, 1]
-            for channel in range(channels):
-                upper = _larger(_read(a[channel]), _read(b[channel]))
-                lower = _larger(_read(c[channel]), _read(d[channel]))
-                here[channel] = _written(_larger(upper, lower), a[channel])
-
-
-@kernel
-def _larger(one: np.float32, other: np.float32) -> np.float32:
-    return one if one >= other or one != one else other  # noqa: PLR0124  # one that is no number
-
-
-@kernel
-def max_pool_gradient(gradient: Map, x: Map, width: int, channels: int, of_x: Map) -> None:
-    """The gradient of `max_pool`: all of it goes to the first of the largest."""
-    squares = x.reshape(-1, 2, width // 2, 2, channels)
-    results = of_x.reshape(squares.shape)
-    slopes = gradient.reshape(-1, width // 2, channels)
-    # One loop over many arrays would not be vectorised.
-    place = np.empty(channels, np.uint32)
-    for row in range(slopes.shape[0]):
-        for column in range(slopes.shape[1]):
-            a, b = squares[row, 0, column, 0], squares[row, 0, column, 1]
-            c, d = squares[row, 1, column, 0], squares[row, 1, column, 1]
-            for channel in range(channels):
-                upper, lower = _read(a[channel]), _read(c[channel])
-                right = np.uint32(upper < _read(b[channel]))
-                right_below = np.uint32(2) + np.uint32(lower < _read(d[channel]))
-                upper = _larger(upper, _read(b[channel]))
-                lower = _larger(lower, _read(d[channel]))
-                place[channel] = right_below if upper < lower else right
-            for corner in range(4):
-                here = results[row, corner // 2, column, corner % 2]
-                for channel in range(channels):
-                    slope = slopes[row, column, channel]
-                    taken = place[channel] == corner
-                    here[channel] = slope if taken else _written(np.float32(0), slope)
