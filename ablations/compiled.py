@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import ParamSpec, TypeVar, cast
+from typing import Final, ParamSpec, TypeVar, cast
 
-from numba import njit
+from llvmlite.binding import get_host_cpu_features
+from numba import config, njit
+
+FEATURES: Final = get_host_cpu_features()
+if FEATURES.get("avx512f"):
+    # Left to itself LLVM makes do with half of a register, since older chips slowed down for all.
+    config.CPU_FEATURES = FEATURES.flatten() + ",-prefer-256-bit"
 
 Arguments = ParamSpec("Arguments")
 Returned = TypeVar("Returned")
