@@ -12,7 +12,8 @@ from numba import config, njit
 FEATURES: Final = get_host_cpu_features()
 if FEATURES.get("avx512f"):
     # Left to itself LLVM makes do with half of a register, since older chips slowed down for all.
-    config.CPU_FEATURES = FEATURES.flatten() + ",-prefer-256-bit"
+    widest = FEATURES.flatten() + ",-prefer-256-bit"
+    config.CPU_FEATURES = widest  # type: ignore[attr-defined]  # numba makes it as it is imported
 
 Arguments = ParamSpec("Arguments")
 Returned = TypeVar("Returned")

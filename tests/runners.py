@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from ablations.running.engines import trainer
+from ablations.running.engines import Make, trainer
 from ablations.runs.cell import Cell
 from ablations.runs.records import Record
 from ablations.training.hardware import Hardware
@@ -89,7 +89,7 @@ MARKS: Final = "RUNNERS_MARKS"
 """The variable that names a folder in which processes that die at their start leave a mark."""
 
 
-def dies_at_first(_parent: int) -> None:
+def dies_at_first(_parent: int, _make: Make, _device: str) -> None:
     """Start a worker that dies at once, four times; later ones live."""
     marks = Path(os.environ[MARKS])
     (marks / str(os.getpid())).touch()
@@ -97,6 +97,6 @@ def dies_at_first(_parent: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def dies_always(_parent: int) -> None:
+def dies_always(_parent: int, _make: Make, _device: str) -> None:
     """Start a worker that dies at once."""
     os.kill(os.getpid(), signal.SIGKILL)

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Generator, Iterable, Iterator
 from concurrent import futures
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -89,7 +89,7 @@ class _Processes:
         self._workers = workers
         self._pools = pools
         self._last_words = last_words
-        self._pool = pools.enter_context(_pool_of(sharers))
+        self._pool = pools.enter_context(_pool_of(workers, sharers))
         self._broken = 0
 
     @cached_property
@@ -131,7 +131,7 @@ class _Processes:
         if self._broken > MOST_BROKEN:
             raise Refusal("no worker could be started: all died at once; is there enough memory?")
         self._pool.stop()  # type: ignore[no-untyped-call]
-        self._pool = self._pools.enter_context(_pool_of(self.sharers))
+        self._pool = self._pools.enter_context(_pool_of(self._workers, self.sharers))
 
     def _begun(self, group: Group) -> futures.Future[list[Record]]:
         workers = self._workers
@@ -161,13 +161,13 @@ def _is_broken(future: futures.Future[list[Record]]) -> bool:
 
 
 @contextmanager
-def _pool_of(workers: int) -> Iterator[ProcessPool]:
-    """A pool of worker processes; leaving by an exception stops them."""
+def _pool_of(workers: Workers, count: int) -> Iterator[ProcessPool]:
+    """A pool of `count` worker processes; leaving by an exception stops them."""
     with _interrupts_held():
         pool = ProcessPool(
-            max_workers=workers,
+            max_workers=count,
             initializer=_start_worker,
-            initargs=(os.getpid(),),
+            initargs=(os.getpid(), workers.make, workers.device),
             # Forking a process that has threads, as torch's has, can deadlock.
             context=multiprocessing.get_context("spawn"),
         )
@@ -198,12 +198,16 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _start_worker(parent: int) -> None:
+def _start_worker(parent: int, make: Make, device: str) -> None:
     """Make this process a worker: deaf to what asks its parent to end, and gone with it."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_follow, args=(parent,), daemon=True).start()
     keep_freed_memory()
+    # All of them import at once what takes seconds, not each when its first cell comes. What is
+    # wrong shows again then, and is told.
+    with suppress(Exception):
+        _made(make, device)
 
 
 def _follow(parent: int) -> None:

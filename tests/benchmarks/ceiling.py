@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from ablations.running.engines import keep_freed_memory
 from ablations.runs.cell import Cell, TaskSettings, Training
+from ablations.training.fused import fuse
 from ablations.training.hardware import Hardware, find_hardware
 from ablations.training.learner import Stack
 from tests.benchmarks.timing import seconds_of, tell
@@ -70,7 +71,11 @@ def convolution(channels: int, side: int, hardware: Hardware) -> tuple[int, Call
 def convolutions_of(cell: Cell, hardware: Hardware) -> Callable[[], None]:
     """A call that does what one step's convolutions do, forward and backward, and nothing else."""
     precision = getattr(torch, hardware.precision)
-    net = UNet(cell.spec).to(dtype=precision, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = UNet(cell.spec)
+    fuse(net, hardware.precision)
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for module in convolutions(net).values():
+        module.to(precision)
     seen: list[tuple[nn.Module, Tensor, Tensor]] = []
 
     def see(module: nn.Module, arguments: tuple[Tensor], output: Tensor) -> None:
