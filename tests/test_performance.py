@@ -72,6 +72,32 @@ def test_each_kind_is_told_in_its_own_way(kind: str, shown: str) -> None:
     assert f"| ours | theirs | {shown} |" in performance_files(measured)["performance.md"].decode()
 
 
+def test_the_first_lines_are_about_the_tutorial() -> None:
+    """Whoever else was raced against, and however many cells it took."""
+    told = {
+        ("24 cells, training and testing only", "the tutorial's way"): (1.0, 4.0),
+        ("8 cells, training and testing only", "another"): (1.0, 3.0),
+        ("the convolutions alone, quick's net, 88 x 88", "the whole step"): (1.0, 2.0),
+        ("the convolutions alone, quick's net, 88 x 88", "the fastest 3x3 convolution"): (1.0, 9.0),
+    }
+    comparisons = tuple(
+        Comparison(
+            benchmark="ceiling" if "alone" in what else "sweep",
+            kind="share" if "alone" in what else "speedup",
+            what=what,
+            against=against,
+            pairs=(pair,),
+        )
+        for (what, against), pair in told.items()
+    )
+    machine = {"device": "a chip", "precision": "float32"}
+    measured = Measurements(command="c", machine=machine, comparisons=comparisons)
+    page = " ".join(performance_files(measured)["performance.md"].decode().split())
+    assert "4.0 times as fast as the tutorial's way." in page
+    assert "take 50% of a step" in page
+    assert "it would be 8.0 times as fast" in page
+
+
 def test_what_was_not_measured_says_how_to() -> None:
     """The page of a GPU that nobody had names the command and makes no claim."""
     page = gpu_not_measured()["performance.md"].decode()
