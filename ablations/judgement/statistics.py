@@ -195,7 +195,7 @@ def equivalence_p(samples: Array, margin: float) -> Array:
     error = samples.std(axis=-1, ddof=1) / math.sqrt(n)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(error > 0, room / error, np.where(room > 0, np.inf, -np.inf))
-    p: Array = scipy.stats.t.sf(ratio, n - 1)
+    p: Array = scipy.special.stdtr(n - 1, -ratio)
     return p
 
 
@@ -217,6 +217,7 @@ def improvement(values: Array) -> Interval:
     if n == 0:
         return Interval(math.nan, math.nan, math.nan, 0)
     above, not_below = int(np.sum(values > 0)), int(np.sum(values >= 0))
-    low = scipy.stats.binomtest(above, n).proportion_ci(LEVEL).low
-    high = scipy.stats.binomtest(not_below, n).proportion_ci(LEVEL).high
+    tail = (1 - LEVEL) / 2
+    low = scipy.special.betaincinv(above, n - above + 1, tail) if above else 0.0
+    high = scipy.special.betaincinv(not_below + 1, n - not_below, 1 - tail) if not_below < n else 1.0
     return Interval((above + not_below) / (2 * n), float(low), float(high), n)
