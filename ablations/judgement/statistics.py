@@ -219,5 +219,7 @@ def improvement(values: Array) -> Interval:
     above, not_below = int(np.sum(values > 0)), int(np.sum(values >= 0))
     tail = (1 - LEVEL) / 2
     low = scipy.special.betaincinv(above, n - above + 1, tail) if above else 0.0
-    high = scipy.special.betaincinv(not_below + 1, n - not_below, 1 - tail) if not_below < n else 1.0
+    high = (
+        scipy.special.betaincinv(not_below + 1, n - not_below, 1 - tail) if not_below < n else 1.0
+    )
     return Interval((above + not_below) / (2 * n), float(low), float(high), n)

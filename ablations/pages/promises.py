@@ -20,7 +20,7 @@ TOLERANCE: Final = 0.015
 """How far a rate may be from what it should be."""
 
 
-Name = Annotated[str, Field(pattern=r"^[\w ,.:'-]{1,200}$")]
+Name = Annotated[str, Field(pattern=r"^[\w ,.:'-]+$", max_length=200)]
 
 MEASURES: Final = (
     *("sign-flip test", "t test", "t interval", "studentised bootstrap", "equivalence test"),
