@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from hashlib import sha256
 
 import pytest
 import torch
@@ -23,9 +24,13 @@ collect_ignore = [
     "endurance/guided.py",
 ]
 
-# numba keeps what it compiled in files that processes with other precisions may overwrite.
-if worker := os.environ.get("PYTEST_XDIST_WORKER"):
-    os.environ["NUMBA_CACHE_DIR"] = str(ROOT / ".pytest_cache" / "numba" / worker)
+# numba keeps what it compiled in files that processes with other precisions may overwrite, and
+# does not see that a loop of another file, which it has compiled into them, has changed.
+LOOPS = sha256(b"".join(p.read_bytes() for p in sorted((ROOT / "ablations").rglob("*.py"))))
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+os.environ["NUMBA_CACHE_DIR"] = str(
+    ROOT / ".pytest_cache" / "numba" / LOOPS.hexdigest()[:16] / WORKER
+)
 
 # As in a worker: sums over several threads round differently.
 torch.set_num_threads(1)

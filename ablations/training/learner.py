@@ -49,6 +49,8 @@ class Learner:
 
             fuse(net, hardware.precision)
             if TASKS[cell.task.name].exclusive:
+                # Compiled loops do not see where an array ends.
+                assert cell.spec.num_classes >= len(TASKS[cell.task.name].classes), "one for each"
                 self._loss = entropy_and_dice
         keep_layout(net)
         if hardware.precision == "bfloat16":
