@@ -26,7 +26,11 @@ collect_ignore = [
 
 # numba keeps what it compiled in files that processes with other precisions may overwrite, and
 # does not see that a loop of another file, which it has compiled into them, has changed.
-LOOPS = sha256(b"".join(p.read_bytes() for p in sorted((ROOT / "ablations").rglob("*.py"))))
+LOOPS = sha256()
+for path in sorted(ROOT.glob("ablations/**/compiled.py")) + sorted(
+    ROOT.glob("ablations/training/kernels/*.py")
+):
+    LOOPS.update(path.read_bytes())
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "alone")
 os.environ["NUMBA_CACHE_DIR"] = str(
     ROOT / ".pytest_cache" / "numba" / LOOPS.hexdigest()[:16] / WORKER

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from ablations.runs.cell import Cell, TaskSettings, Training
+from ablations.tasks.shapes import TASKS
 from ablations.training.adam import Adam
 from ablations.training.fused import (
     BatchNormRelu,
@@ -313,6 +314,21 @@ def test_weights_are_learnt_as_by_torchs_adam_under_autocast(precision: str) -> 
         for exact, weight in zip(learner._optimizer._exact_weights, net.parameters(), strict=True):
             torch.testing.assert_close(exact, weight.detach(), rtol=1e-6, atol=1e-7)
             weight.data.copy_(exact)
+
+
+@pytest.mark.parametrize("task", ["labels", "objects"])
+def test_a_net_that_is_trained_has_the_faster_parts(task: str) -> None:
+    """Each where it computes the same as what it stands for, and nowhere else."""
+    kinds = len(TASKS[task].classes)
+    for upsampling, part in (("bilinear", Doubling), ("bilinear_corners", nn.Upsample)):
+        spec = replace(CELL.spec, num_classes=kinds, upsampling=upsampling, norm="batch")
+        spec = replace(spec, in_channels=TASKS[task].in_channels)
+        cell = replace(CELL, spec=spec, task=CELL.task.model_copy(update={"name": task}))
+        learner = Learner(cell, find_hardware("cpu"))
+        assert [type(up[1]) for up in learner.net.upsampling] == [part] * spec.depth
+        assert {type(pool) for pool in learner.net.pool.values()} == {MaxPool}
+        assert type(learner.net.bottleneck.norm1) is BatchNormRelu
+        assert (learner._loss is entropy_and_dice) == TASKS[task].exclusive
 
 
 def test_adam_begins_anew() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim.adam import adam
 
 APART: Final = 16
-"""Weights begin at multiples of so many: 64 bytes, as memory is read."""
+"""Weights begin at multiples of so many: in float32 64 bytes, as memory is read."""
 
 
 @final
@@ -32,7 +32,9 @@ class Adam:
         self._exact, self._gradients, self._moments, self._squares = (
             torch.zeros(ends[-1], device=rate.device) for _ in range(4)
         )
-        self._rounded = self._exact.bfloat16()
+        # Where all weights are exact there is nothing to round: what is copied to itself stays.
+        is_rounded = any(weight.dtype != torch.float32 for weight in self._weights)
+        self._rounded = self._exact.bfloat16() if is_rounded else self._exact
         places = [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
         self._exact_weights, self._weight_gradients = (
             [

@@ -217,12 +217,15 @@ def _empty(like: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def _pixels(x: Tensor) -> Map:
-    """A map (N, C, H, W) as (N, H, W, C) in memory's order: float32, or the bits of bfloat16."""
-    x = x.detach().contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1)
-    return (x.view(torch.uint16) if x.dtype == torch.bfloat16 else x).numpy()
+    """A map (N, C, H, W) as (N, H, W, C) in memory's order."""
+    return _values(x.contiguous(memory_format=torch.channels_last)).transpose(0, 2, 3, 1)
 
 
 def _flat(x: Tensor) -> Map:
-    """What a channels-last map holds, in memory's order: float32, or the bits of bfloat16."""
-    values = x.view(torch.uint16) if x.dtype == torch.bfloat16 else x.detach()
-    return values.numpy().ravel("K")
+    """What a channels-last map holds, in memory's order."""
+    return _values(x).ravel("K")
+
+
+def _values(x: Tensor) -> Map:
+    """What numba is given: float32, or the bits of bfloat16."""
+    return (x.view(torch.uint16) if x.dtype == torch.bfloat16 else x.detach()).numpy()

@@ -22,7 +22,7 @@ SIDE: Final = 192
 COUNT: Final = 64
 ROUNDS: Final = 9
 BATCHES: Final = 16
-"""Of ours in a turn, which is then about as long as others'."""
+"""Of ours in a turn, which then lasts as long as others', within a factor of about two."""
 
 Canvas = NDArray[np.bool_]
 Numbers = NDArray[np.int64]

@@ -1,4 +1,7 @@
-"""The values of a map: float32, or the bits of bfloat16 (uint16), which numba has no type for."""
+"""The values of a map: float32, or the bits of bfloat16 (uint16), which numba has no type for.
+
+A map is an array of them in memory's order. All arithmetic is float32.
+"""
 
 from __future__ import annotations
 
