@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
 import signal
@@ -48,6 +49,9 @@ MOST_BROKEN: Final = 3
 
 SHORT_SECONDS: Final = 2.0
 """A wait for the next group to end that nobody minds."""
+
+HEARING_SECONDS: Final = 1.0
+"""So late at most a signal is heard."""
 
 FAILED: Final = 70
 """The exit code of a process that ended with its run."""
@@ -114,7 +118,7 @@ class _Processes:
             if not running:
                 return
             began = time.monotonic()
-            done, _ = futures.wait(running, return_when=futures.FIRST_COMPLETED)
+            done = _first_to_end(running)
             # What is handed out is run, even if the sweep is drained in the meantime.
             ahead = self.sharers if time.monotonic() - began < SHORT_SECONDS else 0
             ended = [(running.pop(future), future) for future in done]
@@ -156,6 +160,17 @@ class _Processes:
         return f"its process ended with exit code {code}"
 
 
+def _first_to_end(
+    running: Iterable[futures.Future[list[Record]]],
+) -> set[futures.Future[list[Record]]]:
+    """Waits for at least one of them."""
+    while True:
+        # Ctrl-C in the moment in which a wait begins does not end it, and is heard after it.
+        done, _ = futures.wait(running, HEARING_SECONDS, futures.FIRST_COMPLETED)
+        if done:
+            return done
+
+
 def _is_broken(future: futures.Future[list[Record]]) -> bool:
     return isinstance(future.exception(), futures.BrokenExecutor)
 
@@ -163,6 +178,8 @@ def _is_broken(future: futures.Future[list[Record]]) -> bool:
 @contextmanager
 def _pool_of(workers: Workers, count: int) -> Iterator[ProcessPool]:
     """A pool of `count` worker processes; leaving by an exception stops them."""
+    # What starts in them with numpy: threads that have nothing to do but keep cores from others.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with _interrupts_held():
         pool = ProcessPool(
             max_workers=count,
@@ -203,6 +220,8 @@ def _start_worker(parent: int, make: Make, device: str) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+    # To take a process with torch in it apart takes a fifth of a second, for which all would wait.
+    atexit.register(os._exit, 0)
     keep_freed_memory()
     # All of them import at once what takes seconds, not each when its first cell comes. What is
     # wrong shows again then, and is told.

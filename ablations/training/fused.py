@@ -92,10 +92,11 @@ class _BatchNormRelu(torch.autograd.Function):
         assert ctx.training, "the mean and the deviation are those of the map"
         (x,) = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=torch.channels_last)
-        of_x, of_parameters = torch.empty_like(x), torch.empty(2, x.shape[1])
-        of = _flat(of_x), *of_parameters.numpy()
+        channels = x.shape[1]
+        of_x, of_weight, of_bias = torch.empty_like(x), torch.empty(channels), torch.empty(channels)
+        of = _flat(of_x), of_weight.numpy(), of_bias.numpy()
         norms.batch_norm_relu_gradient(_flat(gradient), _flat(x), ctx.of_channels, of)
-        return of_x, *of_parameters, None
+        return of_x, of_weight, of_bias, None
 
 
 @final
