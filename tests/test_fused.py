@@ -97,7 +97,9 @@ def test_batch_norm_and_relu_are_right(
         module.eval()
     with torch.inference_mode():
         true = plain(x.double()).relu()
-        error, scale = (fused(x).double() - true).norm(), 1 + true.norm() + x.double().norm()
+        scale = 1 + true.norm() + x.double().norm()
+        # It writes over what it is given.
+        error = (fused(x).double() - true).norm()
         assert error < ERROR[precision] * (1 + abs(mean)) * scale
 
 

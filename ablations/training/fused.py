@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from typing_extensions import override
 
 from ablations.training.kernels import losses, norms, pooling, resizing
-from ablations.training.kernels.values import Map
+from ablations.training.kernels.values import Channels, Map
 from unet.model import Block, UNet
 
 
@@ -59,37 +59,51 @@ class BatchNormRelu(nn.BatchNorm2d):
 
     @override
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to the same, on a CPU, float32 or bfloat16."""
-        made: Tensor = _BatchNormRelu.apply(x, self.weight, self.bias, self)  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        return made
+        """(N, C, H, W) to the same, on a CPU, float32 or bfloat16; in evaluation over `x`.
+
+        Of a map that a convolution has just made nobody wants more.
+        """
+        assert self.running_mean is not None, "batch norms of a U-Net keep statistics"
+        assert self.running_var is not None, "batch norms of a U-Net keep statistics"
+        assert self.momentum, "and forget old ones"
+        if self.training:
+            running = self.running_mean.numpy(), self.running_var.numpy()
+            kept = running, (self.momentum, self.eps)
+            made: Tensor = _BatchNormRelu.apply(x, self.weight, self.bias, kept)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            return made
+        assert not torch.is_grad_enabled(), "what is written over has no gradient"
+        x = x.contiguous(memory_format=torch.channels_last)
+        scale = self.weight / (self.running_var + self.eps).sqrt()
+        shift = self.bias - self.running_mean * scale
+        norms.scale_relu(_flat(x), scale.numpy(), shift.numpy())
+        return x
+
+
+Kept = tuple[tuple[Channels, Channels], tuple[float, float]]
+"""Running mean and variance; their momentum, and what is added to a variance."""
 
 
 @final
 class _BatchNormRelu(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, norm: BatchNormRelu) -> Tensor:
-        assert norm.running_mean is not None, "batch norms of a U-Net keep statistics"
-        assert norm.running_var is not None, "batch norms of a U-Net keep statistics"
-        assert norm.momentum, "and forget old ones"
-        if norm.training and x.numel() == x.shape[1]:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, kept: Kept) -> Tensor:
+        if x.numel() == x.shape[1]:
             raise ValueError(f"a single pixel has no variance: {tuple(x.shape)}; enlarge the batch")
         x = x.contiguous(memory_format=torch.channels_last)
         made, of_channels = torch.empty_like(x), np.empty((4, x.shape[1]), np.float32)
         norms.batch_norm_relu(
             _flat(x),
             (weight.detach().numpy(), bias.detach().numpy()),
-            (norm.running_mean.numpy(), norm.running_var.numpy()),
-            (norm.momentum if norm.training else 0.0, norm.eps),
+            *kept,
             (_flat(made), of_channels),
         )
         ctx.save_for_backward(x)
-        ctx.of_channels, ctx.training = of_channels, norm.training
+        ctx.of_channels = of_channels
         return made
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        assert ctx.training, "the mean and the deviation are those of the map"
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         (x,) = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=torch.channels_last)
         channels = x.shape[1]

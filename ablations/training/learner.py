@@ -43,6 +43,8 @@ class Learner:
         training, device = cell.training, hardware.device
         net = UNet(cell.spec)
         self._loss: Callable[[Tensor, Tensor], Tensor] = segmentation_loss
+        # First, since the up-convolution that `fuse` puts in takes gradients as they come.
+        keep_layout(net)
         if device == "cpu":
             # Its kernels are compiled, and a GPU has no use for them.
             from ablations.training.fused import entropy_and_dice, fuse
@@ -52,7 +54,6 @@ class Learner:
                 # Compiled loops do not see where an array ends.
                 assert cell.spec.num_classes >= len(TASKS[cell.task.name].classes), "one for each"
                 self._loss = entropy_and_dice
-        keep_layout(net)
         if hardware.precision == "bfloat16":
             for convolution in convolutions(net).values():
                 convolution.bfloat16()

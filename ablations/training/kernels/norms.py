@@ -27,22 +27,18 @@ def batch_norm_relu(
     """The larger of scale x + shift and 0, where scale and shift normalise each channel of `x`.
 
     Maps are flat. `parameters` are weight and bias, and `running` the running mean and variance.
-    `settings` are the part of them that gives way to those of `x` (where it is 0, they are what
-    is normalised by) and what is added to a variance. `of` is what is filled: the result, and
-    (4, C), the mean, the standard deviation, the scale and the shift of each channel.
+    `settings` are the part of them that gives way to those of `x`, and what is added to a
+    variance. `of` is what is filled: the result, and (4, C), the mean, the standard deviation, the
+    scale and the shift of each channel.
     """
     weight, bias = parameters
     forgets, epsilon = settings
     y, of_channels = of
     mean, spread, scale, shift = of_channels
-    if forgets == 0:
-        mean[:] = running[0]
-        spread[:] = running[1]
-    else:
-        _moments(x, mean, spread)
-        pixels = x.size // mean.size
-        running[0][:] += forgets * (mean - running[0])
-        running[1][:] += forgets * (spread * (pixels / (pixels - 1)) - running[1])
+    _moments(x, mean, spread)
+    pixels = x.size // mean.size
+    running[0][:] += forgets * (mean - running[0])
+    running[1][:] += forgets * (spread * (pixels / (pixels - 1)) - running[1])
     spread[:] = np.sqrt(spread + epsilon)
     scale[:] = weight / spread
     shift[:] = bias - mean * scale
@@ -87,10 +83,27 @@ def _scaled_relu(x: Map, scale: Channels, shift: Channels, y: Map) -> None:
     factor, summand = _repeated(scale, width), _repeated(shift, width)
     for row in range(count):
         for column in range(width):
-            value = read(rows[row, column]) * factor[column] + summand[column]
-            # Unlike max, this keeps what is no number.
-            value = np.float32(0) if value < 0 else value
+            value = _relu(read(rows[row, column]) * factor[column] + summand[column])
             results[row, column] = written(value, rows[row, column])
+
+
+@kernel
+def scale_relu(x: Map, scale: Channels, shift: Channels) -> None:
+    """Put the larger of scale x + shift and 0 in the place of a flat map `x`."""
+    # Two names for one array would keep the loop from being vectorised.
+    rows = _in_rows(x, scale.size)
+    count, width = rows.shape
+    factor, summand = _repeated(scale, width), _repeated(shift, width)
+    for row in range(count):
+        for column in range(width):
+            value = _relu(read(rows[row, column]) * factor[column] + summand[column])
+            rows[row, column] = written(value, rows[row, column])
+
+
+@kernel
+def _relu(value: np.float32) -> np.float32:
+    # Unlike max, this keeps what is no number.
+    return np.float32(0) if value < 0 else value
 
 
 @kernel
