@@ -171,9 +171,12 @@ def start(tmp_path: Path, *more: str, steps: int = 40) -> subprocess.Popen[str]:
     )
 
 
+RECORDS = "SELECT key, body FROM records"
+
+
 def stored(tmp_path: Path) -> dict[str, str]:
     """What the store holds now, read past the program."""
-    return dict(rows(tmp_path, "SELECT key, body FROM records"))
+    return dict(rows(tmp_path, RECORDS))
 
 
 def rows(tmp_path: Path, query: str) -> list[tuple[str, str]]:
@@ -192,8 +195,13 @@ def rows(tmp_path: Path, query: str) -> list[tuple[str, str]]:
 
 def wait_for_records(tmp_path: Path, process: subprocess.Popen[str], least: int) -> None:
     """Until `least` records are stored."""
+    wait_for_rows(tmp_path, process, RECORDS, least)
+
+
+def wait_for_rows(tmp_path: Path, process: subprocess.Popen[str], query: str, least: int) -> None:
+    """Until a query finds `least` rows in the store."""
     deadline = time.monotonic() + 120
-    while len(stored(tmp_path)) < least:
+    while len(rows(tmp_path, query)) < least:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -254,11 +262,7 @@ def test_the_first_interrupt_drains(tmp_path: Path, name: str) -> None:
 def test_the_second_interrupt_stops(tmp_path: Path) -> None:
     """At once: what was under way is given back, and is nobody's failure."""
     process = start(tmp_path, steps=1_000_000)
-    deadline = time.monotonic() + 120
-    while not rows(tmp_path, "SELECT key, outcome FROM attempts"):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_for_rows(tmp_path, process, "SELECT key, outcome FROM attempts", least=1)
     process.send_signal(signal.SIGINT)
     assert process.stderr is not None
     while "once more stops them" not in process.stderr.readline():
