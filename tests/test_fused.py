@@ -26,7 +26,7 @@ from ablations.training.fused import (
 )
 from ablations.training.hardware import find_hardware
 from ablations.training.kernels import norms
-from ablations.training.layout import crop, keep_layout
+from ablations.training.layout import channels_last, crop, keep_layout
 from ablations.training.learner import Learner, segmentation_loss, window_logits
 from tests.strategies import legal_sizes, specs
 from unet import UNet, UNetSpec
@@ -226,7 +226,7 @@ def test_a_net_for_training_is_the_net(data: st.DataObject) -> None:
 @pytest.mark.parametrize("padding", ["valid", "zeros"])
 @pytest.mark.parametrize("upsampling", ["transposed", "bilinear", "nearest"])
 @pytest.mark.parametrize("residual", [False, True])
-def test_all_gradients_are_laid_out_as_their_maps(
+def test_all_maps_and_their_gradients_are_channels_last(
     padding: str, upsampling: str, *, residual: bool
 ) -> None:
     """Those with gaps, or channel by channel, make all that meets them several times as slow."""
@@ -238,6 +238,7 @@ def test_all_gradients_are_laid_out_as_their_maps(
     laid_out: dict[str, bool] = {}
 
     def see(name: str, made: Tensor) -> None:
+        assert made.is_contiguous(memory_format=torch.channels_last), name
         made.register_hook(
             lambda gradient: laid_out.__setitem__(
                 name, gradient.is_contiguous(memory_format=torch.channels_last)
@@ -249,8 +250,8 @@ def test_all_gradients_are_laid_out_as_their_maps(
             # Before what keeps the layout of what comes out.
             hook = partial(see, name)
             module.register_forward_hook(lambda _, __, made, hook=hook: hook(made), prepend=True)
-    image = maps((2, 1, 92, 92), 0, torch.float32)
-    crop(net(image), 4, 4).square().sum().backward()
+    image = torch.rand(2, 1, 92, 92)
+    crop(net(channels_last(image)), 4, 4).square().sum().backward()
     assert len(laid_out) > 20
     assert all(laid_out.values()), [name for name, well in laid_out.items() if not well]
 

@@ -1,4 +1,4 @@
-"""Crops whose gradients are laid out as the maps are.
+"""Maps and gradients that are channels-last throughout.
 
 torch lays the gradient of a slice out channel by channel, whatever the layout of the map, and gives
 a part of a concatenation a gradient with gaps. All that meets such a gradient takes several
@@ -15,6 +15,14 @@ from torch.autograd.function import once_differentiable
 
 from unet.model import Block, UNet
 from unet.skips import center_crop
+
+
+def channels_last(image: Tensor) -> Tensor:
+    """A copy of images (N, C, H, W) that is channels-last also where it has one channel.
+
+    There torch takes either layout for both, and a 1x1 convolution makes its maps in the other.
+    """
+    return torch.empty_like(image, memory_format=torch.channels_last).copy_(image)
 
 
 def keep_layout(net: UNet) -> None:

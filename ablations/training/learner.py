@@ -15,7 +15,7 @@ from ablations.runs.cell import Cell, Training
 from ablations.tasks.shapes import TASKS, Batch
 from ablations.training.adam import Adam
 from ablations.training.hardware import Hardware
-from ablations.training.layout import crop, keep_layout
+from ablations.training.layout import channels_last, crop, keep_layout
 from unet.inits import INITS
 from unet.model import UNet, convolutions
 from unet.skips import center_crop
@@ -99,8 +99,8 @@ class Learner:
         """One step of Adam, on the next batch."""
         assert self._batches is not None, "batches are drawn before they are learnt from"
         image, target = (each.index_select(0, self._place)[0] for each in self._batches)
-        image = image.contiguous(memory_format=torch.channels_last)
-        loss = self._loss(window_logits(self.net, image, self.cell, self.hardware), target)
+        logits = window_logits(self.net, channels_last(image), self.cell, self.hardware)
+        loss = self._loss(logits, target)
         self._optimizer.forget_gradients()
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self._rate.copy_(self._rates.index_select(0, self._done)[0])
@@ -239,8 +239,7 @@ def draw(cell: Cell, hardware: Hardware, split: str, start: int, count: int) -> 
     batch = TASKS[task.name].sample(
         seed=cell.seed, split=split, index=index, size=task.size, look=task.look(split)
     )
-    image = batch.image.contiguous(memory_format=torch.channels_last)
-    return Batch(image, center_crop(batch.target, task.scored, task.scored))
+    return Batch(channels_last(batch.image), center_crop(batch.target, task.scored, task.scored))
 
 
 def window_logits(net: UNet, image: Tensor, cell: Cell, hardware: Hardware) -> Tensor:
