@@ -307,7 +307,6 @@ def test_weights_are_learnt_as_by_torchs_adam_under_autocast(precision: str) -> 
     for step, rate in enumerate(rates):
         learner.step()
         image, target = (each[step] for each in learner._batches)
-        image = image.contiguous(memory_format=torch.channels_last)
         optimizer.param_groups[0]["lr"].fill_(rate)
         optimizer.zero_grad()
         loss = learner._loss(window_logits(net, image, CELL, hardware), target)

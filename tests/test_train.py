@@ -141,7 +141,7 @@ def test_every_variant_sees_and_is_scored_on_the_same_pixels() -> None:
     cell = dataclasses.replace(next(plan.cells()), spec=spec)
     net, image = UNet(spec).eval(), torch.rand(1, 1, 36, 36)
     logits = window_logits(net, image, cell, hardware)
-    assert torch.equal(logits, net(image)[..., 8:28, 8:28])
+    torch.testing.assert_close(logits, net(image)[..., 8:28, 8:28])
 
 
 def test_a_net_without_padding_sees_the_image_mirrored() -> None:
@@ -160,7 +160,7 @@ def test_a_net_without_padding_sees_the_image_mirrored() -> None:
         net = UNet(cell.spec).eval()
         logits = window_logits(net, image, cell, hardware)
         assert logits.shape == (1, 5, 36, 36)
-        assert torch.equal(logits, net(given))
+        torch.testing.assert_close(logits, net(given))
 
 
 def test_every_pixel_of_a_mirrored_image_is_scored() -> None:

@@ -99,7 +99,7 @@ class Learner:
         """One step of Adam, on the next batch."""
         assert self._batches is not None, "batches are drawn before they are learnt from"
         image, target = (each.index_select(0, self._place)[0] for each in self._batches)
-        logits = window_logits(self.net, channels_last(image), self.cell, self.hardware)
+        logits = window_logits(self.net, image, self.cell, self.hardware)
         loss = self._loss(logits, target)
         self._optimizer.forget_gradients()
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
@@ -239,7 +239,7 @@ def draw(cell: Cell, hardware: Hardware, split: str, start: int, count: int) -> 
     batch = TASKS[task.name].sample(
         seed=cell.seed, split=split, index=index, size=task.size, look=task.look(split)
     )
-    return Batch(channels_last(batch.image), center_crop(batch.target, task.scored, task.scored))
+    return Batch(batch.image, center_crop(batch.target, task.scored, task.scored))
 
 
 def window_logits(net: UNet, image: Tensor, cell: Cell, hardware: Hardware) -> Tensor:
@@ -250,6 +250,7 @@ def window_logits(net: UNet, image: Tensor, cell: Cell, hardware: Hardware) -> T
     rim = (cell.input_size - image.shape[-1]) // 2
     if rim:
         image = functional.pad(image, (rim,) * 4, mode="reflect")
+    image = channels_last(image)
     with torch.autocast(
         hardware.device, dtype=torch.bfloat16, enabled=hardware.precision == "bfloat16"
     ):

@@ -10,7 +10,6 @@ from torch import Tensor
 from ablations.runs.cell import Cell
 from ablations.runs.measures import PROBED, Changed, Checkerboard, Measures, Shifts
 from ablations.training.hardware import Hardware
-from ablations.training.layout import channels_last
 from ablations.training.learner import draw, window_logits
 from ablations.training.scoring import Tally, decided, period_two
 from unet.algebra import size_law
@@ -77,7 +76,7 @@ def _inside(cell: Cell, apart: int) -> int:
 
 def _cut(image: Tensor, place: int, tile: Cell) -> Tensor:
     end = place + tile.task.size
-    return channels_last(image[..., place:end, place:end])
+    return image[..., place:end, place:end]
 
 
 def _differing(here: Tensor, there: Tensor, apart: int) -> Tensor:
