@@ -70,6 +70,7 @@ MAP = {
     },
     "unet.checks.counts": {
         "unet.tracing", "unet.anatomy", "unet.examination", "unet.inference", "unet.checks.finding",
+        "unet.checks.activations",
     },
     "unet.checks.paper": {
         "unet.spec", "unet.algebra", "unet.anatomy", "unet.examination", "unet.inference",

@@ -52,6 +52,9 @@ RESIZES: Final[Mapping[str, str]] = {
     "max_unpool2d": "unpooling",
 }
 
+PRODUCTS: Final = frozenset({"mm", "addmm", "bmm", "baddbmm"})
+"""Products of matrices: with weights for one factor they are what a 1x1 convolution is."""
+
 ALMOST: Final = 1.3
 """Steps whose ratio is nearer to 1 than this are one step: `align_corners` bends small maps."""
 
@@ -72,7 +75,12 @@ def is_activation(step: Step) -> bool:
         # x * sigmoid(x) and its like: a product of two maps bends both.
         maps = {value.index for value in step.inputs if value.from_image}
         return len(maps) > 1 and all(len(v.shape) > 2 for v in step.inputs if v.from_image)
-    return plain(step.operation) in ACTIVATIONS
+    return plain(step.operation) in ACTIVATIONS and not is_straight(step)
+
+
+def is_straight(step: Step) -> bool:
+    """Whether the step is a leaky ReLU that leaks all: `nn.LeakyReLU(True)` has a slope of 1."""
+    return plain(step.operation) == "leaky_relu" and step.settings["negative_slope"] == 1
 
 
 @final
@@ -110,6 +118,11 @@ class Conv:
     def is_ordinary(self) -> bool:
         """Whether it is one of those that blocks are made of: wide, and of stride 1."""
         return self.is_spatial and max(self.stride) == 1 and not self.transposed
+
+    @property
+    def is_learnt(self) -> bool:
+        """Whether its weights learn; others are filters, such as wavelets or a blur."""
+        return self.weight.is_learnt
 
     @property
     def is_depthwise(self) -> bool:
@@ -178,10 +191,16 @@ class Anatomy:
 
     @cached_property
     def output(self) -> Value:
-        """The main output: of those that descend from the image, the finest, then the first."""
+        """The main output: of those that descend from the image, the finest, then the first.
+
+        Of several of its shape the one that most went into: a deeply supervised net returns the
+        others to help it learn.
+        """
         outputs = [v for v in self.trace.outputs if v.from_image and len(v.shape) >= 3]
         outputs = outputs or self.trace.outputs
-        return max(outputs, key=lambda value: math.prod(value.shape[2:]))
+        first = max(outputs, key=lambda value: math.prod(value.shape[2:]))
+        alike = [value for value in outputs if value.shape == first.shape]
+        return max(alike, key=lambda value: value.ancestors.bit_count())
 
     @cached_property
     def live(self) -> int:
@@ -342,8 +361,13 @@ class Anatomy:
                 waiting.extend(user for output in step.outputs for user in output.users)
 
     def final_steps(self) -> list[Step]:
-        """What stands between the last convolution and the main output, in order."""
-        steps = [s for s in self.way_back(self.output) if s.index not in self.conv_of]
+        """What stands between the last layer that mixes channels and the main output, in order."""
+        steps = []
+        for step in self.way_back(self.output):
+            product = step.operation in PRODUCTS and any(v.is_learnt for v in step.inputs)
+            if product or step.index in self.conv_of:
+                break
+            steps.append(step)
         return steps[::-1]
 
 

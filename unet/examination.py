@@ -59,6 +59,10 @@ class Witness:
         """Another one, whose weights may be changed."""
         return Witness(copied(self.net), self.dtype, self.equal, self.exact)
 
+    def in_double(self) -> Witness:
+        """One of the same weights, without what single precision rounds."""
+        return Witness(copied(self.net).double(), torch.float64, self.equal, self.exact)
+
 
 @final
 @dataclass(frozen=True)
@@ -367,7 +371,9 @@ class Examination:
         if self.is_one_of_a_kind:
             return Lesson(None, error="the net's hooks hold on to it, so that it has no copy")
         net = self.copy().train()
-        image = self.image(self.oblong, batch=2, seed=4).to(self.dtype)
+        # Some nets take squares alone.
+        sides = self.sides if self.run(self.oblong).output is None else self.oblong
+        image = self.image(sides, batch=2, seed=4).to(self.dtype)
         try:
             with seeded(), torch.enable_grad():
                 anatomy = Anatomy(trace(net, image))
@@ -458,6 +464,8 @@ def randomise(net: nn.Module) -> None:
                 parameter.uniform_(-bound, bound, generator=generator)
             elif parameter.dim() == 1 and parameter.numel() > 1:
                 parameter.add_(noise(parameter, 0.2))
+            elif parameter.numel() == 1 and not parameter.any():
+                parameter.fill_(0.5)  # the weight of a branch that starts switched off
         for name, buffer in net.named_buffers():
             if name.endswith("running_mean"):
                 buffer.copy_(noise(buffer, 0.2))

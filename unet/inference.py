@@ -23,6 +23,9 @@ from unet.examination import Examination
 from unet.tracing import SQUASHING, Value
 
 UNKNOWN = "unknown"
+FOLLOWED: Final = ("depth", "skip", "unskipped", "upsampling", "legal_sizes", "receptive_field")
+"""What is read off maps that are followed to the output."""
+
 MIXED = "mixed"
 
 
@@ -31,6 +34,7 @@ def infer(x: Examination) -> dict[str, Any]:
     anatomy = x.anatomy
     output = anatomy.output
     places = output.spatial
+    lost = dict.fromkeys(FOLLOWED, UNKNOWN) if not places else {}
     return {
         "in_channels": x.in_channels,
         "further_inputs": dict(x.further_inputs),
@@ -53,7 +57,7 @@ def infer(x: Examination) -> dict[str, Any]:
         "receptive_field": [
             math.ceil(place.before) + math.ceil(place.after) + 1 for place in places
         ],
-    }
+    } | lost
 
 
 def commonest(found: list[str], none: str) -> str:
@@ -244,7 +248,7 @@ def final_activation(anatomy: Anatomy) -> str:
 
 def off_grid(x: Examination) -> str:
     """What happens to a size that the poolings cannot halve."""
-    if not x.anatomy.downs:
+    if not x.anatomy.downs and x.anatomy.output.spatial:
         return "accepts"
     base = x.run(x.sides).output
     run = x.run(x.off_grid[0])

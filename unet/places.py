@@ -297,9 +297,15 @@ def _index_select(call: Call) -> Places:
     dim = call.settings["dim"] % len(call.before)
     place, chosen = places[dim], call.settings["index"].tolist()
     steps = {after - before for before, after in itertools.pairwise(chosen)}
+    size, wanted = call.before[dim], len(chosen)
     if place is not None:
-        # Only what lies evenly is a map still.
-        places[dim] = place.strided(chosen[0], steps.pop()) if len(steps) == 1 else None
+        # Only what lies evenly is a map still: samples with gaps, or each as often as the others.
+        if len(steps) == 1:
+            places[dim] = place.strided(chosen[0], steps.pop())
+        elif chosen == sorted([*range(size)] * (wanted // size)):
+            places[dim] = place.resized(size, wanted, corners=False, reach=0.0)
+        else:
+            places[dim] = None
     return tuple(places)
 
 
@@ -362,7 +368,8 @@ ALIKE: Final = frozenset(
         "_native_batch_norm_legit_no_training", "native_group_norm", "native_layer_norm",
         "_softmax", "_log_softmax", "native_dropout", "bernoulli", "clone", "contiguous",
         "_to_copy", "copy", "cumsum", "_prelu_kernel", "channel_shuffle", "detach", "alias",
-        "lift_fresh", "glu",
+        "lift_fresh", "glu", "hardswish", "hardswish_", "rrelu_with_noise", "rrelu_with_noise_",
+        "log_sigmoid_forward",
     }
 )  # fmt: skip
 """Operations that return a map in the place of the one they read."""

@@ -134,15 +134,19 @@ def trace(net: nn.Module, image: Tensor) -> Trace:
 
 
 def plain_outputs(returned: object) -> object:
-    """Dictionaries and lists in place of what merely behaves like one."""
+    """Dictionaries and lists in place of what merely behaves like one; logits first."""
     if isinstance(returned, Mapping):
-        return {str(key): plain_outputs(value) for key, value in returned.items()}
+        named = {str(key): plain_outputs(value) for key, value in returned.items()}
+        return {name: named[name] for name in sorted(named, key=lambda name: name not in LOGITS)}
     if isinstance(returned, (list, tuple)):
         return [plain_outputs(value) for value in returned]
     if hasattr(returned, "__dict__") and not isinstance(returned, (Tensor, nn.Module)):
         return [plain_outputs(value) for value in vars(returned).values()]
     return returned
 
+
+LOGITS: Final = ("logits", "out")
+"""What the main one of several outputs is called where outputs have names; it comes first."""
 
 SQUASHING: Final = frozenset(
     {"sigmoid", "sigmoid_", "_softmax", "hardsigmoid", "hardsigmoid_", "tanh"}

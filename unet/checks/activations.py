@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, final
 
-from unet.anatomy import NORMS, Anatomy, Conv, came_up, is_activation, plain
+from unet.anatomy import NORMS, Anatomy, Conv, came_up, is_activation, is_straight, plain
 from unet.checks.finding import Check, Finding, fail, in_words, warn
 from unet.examination import Examination
 from unet.inference import FINAL, padding_kind, stands_in_upsampling
@@ -61,10 +61,18 @@ def convolutions_are_separated(x: Examination) -> Iterator[Finding]:
     """Yield a finding for each convolution that another follows without an activation."""
     anatomy = x.anatomy
     outputs = {value.index for value in anatomy.trace.outputs}
+    straight = [s for s in anatomy.trace.steps if is_straight(s) and anatomy.is_live(s.output)]
+    if straight:
+        yield fail(
+            f"{len(straight)} leaky ReLUs have a slope of 1, as nn.LeakyReLU(True) has: they bend "
+            f"nothing"
+        )
+        return
     bare: list[tuple[Conv, Conv]] = []
     for conv in anatomy.convs:
         plain_block = (
             conv.is_ordinary
+            and conv.is_learnt
             and not conv.is_depthwise
             and anatomy.is_live(conv.output)
             and not is_head(anatomy, conv)
@@ -145,7 +153,9 @@ def merely_linear(step: Step, layers: Mapping[int, Mixing]) -> bool:
     maps = {value.index: value for value in step.inputs if value.from_image}
     if plain(step.operation) == "add" and len(maps) == 2:
         return all(made_by_layer(value, layers) for value in maps.values())
-    return len(maps) == 1 and (plain(step.operation) in KEEPING or plain(step.operation) in NORMS)
+    # A norm over the channels of each pixel bends.
+    norms = NORMS.keys() - {"native_layer_norm"}
+    return len(maps) == 1 and plain(step.operation) in KEEPING | norms
 
 
 def made_by_layer(value: Value, layers: Mapping[int, Mixing]) -> bool:
@@ -286,10 +296,12 @@ def judge(anatomy: Anatomy, step: Step) -> Iterator[Finding]:
     elif name in ("_softmax", "_log_softmax"):
         dim = int(step.settings["dim"]) % len(shape)
         words = name.strip("_")
-        if dim != 1:
+        # Where sides are known, what is no side and not the batch are the classes.
+        places = step.output.places
+        if dim == 0 or (places[dim] if any(places) else dim != 1):
             axis = "the images of a batch" if dim == 0 else f"axis {dim}, a side of the image"
             yield fail(f"{words} runs over {axis}, not over the classes", dim=dim)
-        elif shape[1] == 1:
+        elif shape[dim] == 1:
             yield fail(f"{words} over a single class is the same everywhere")
         else:
             yield warn(
@@ -356,7 +368,7 @@ def padding_is_of_one_kind(x: Examination) -> Iterator[Finding]:
     kinds: dict[str, list[Conv]] = {}
     beside: list[tuple[str, Conv]] = []
     for conv in x.anatomy.convs:
-        if not conv.is_ordinary or not all(k % 2 for k in conv.kernel):
+        if not conv.is_ordinary or not conv.is_learnt or not all(k % 2 for k in conv.kernel):
             continue
         kind = padding_kind(x.anatomy, conv)
         if stands_in_upsampling(x.anatomy, conv):

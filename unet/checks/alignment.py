@@ -19,23 +19,27 @@ from unet.tracing import SHAPE_ONLY, Value
 DOWN_AND_RIGHT: Final = (("above", "below"), ("left of", "right of"), ("before", "behind"))
 
 
-def misplaced(one: Value, other: Value) -> tuple[str, float] | None:
-    """How `one` lies to `other`, in words and in pixels; None if they agree or are unknown."""
-    worst, words = 0.0, ""
+def misplaced(one: Value, other: Value, name: str) -> tuple[str, float] | None:
+    """How `one` lies to `other`, in words and in pixels; None if they agree or are unknown.
+
+    The words call the other one `name`.
+    """
+    worst, sides, stretched = 0.0, [], False
     for a, b, samples in apart(one, other):
         if a.origin != b.origin:
-            return "with rows for columns", float("inf")
+            return f"with rows for columns on {name}", float("inf")
         if a.step * b.step < 0:
-            return "the wrong way round", float("inf")
+            return f"the wrong way round on {name}", float("inf")
         if abs(samples) <= 1e-6:
             continue
         before, behind = DOWN_AND_RIGHT[min(a.origin, 2)]
         side = before if samples * a.step > 0 else behind
-        stretched = abs(a.step - b.step) > 1e-6 * abs(a.step)
-        words += f"{' and ' if words else ''}{abs(samples):.3g} px {side}"
-        words += " at its end, as one of them was resized," if stretched else ""
+        stretched = stretched or abs(a.step - b.step) > 1e-6 * abs(a.step)
+        sides.append(f"{abs(samples):.3g} px {side}")
         worst = max(worst, abs(samples))
-    return (words, worst) if words else None
+    words = f"{' and '.join(sides)} {name}"
+    words += ", at its end, as one of them was resized" if stretched else ""
+    return (words, worst) if sides else None
 
 
 def joins_are_aligned(x: Examination) -> Iterator[Finding]:
@@ -50,15 +54,16 @@ def joins_are_aligned(x: Examination) -> Iterator[Finding]:
             )
             return
     for step in x.anatomy.trace.of("max_unpool2d", "max_unpool3d"):
-        found = misplaced(*step.inputs[:2])
+        source, indices = step.inputs[:2]
+        found = misplaced(source, indices, "the indices by which it is unpooled")
         if found is not None:
-            yield fail(f"a map lies {found[0]} the indices by which it is unpooled")
+            yield fail(f"a map lies {found[0]}")
             return
     seen: set[int] = set()
     for sides, anatomy in x.at_all_sizes.items():
         legal = sides in (x.sides, x.oblong)
         for join in anatomy.joins:
-            found = misplaced(join.fresh, join.risen)
+            found = misplaced(join.fresh, join.risen, "the upsampled map")
             if found is None or found[1] < 1 - 1e-6:
                 continue
             words, pixels = found
@@ -69,7 +74,7 @@ def joins_are_aligned(x: Examination) -> Iterator[Finding]:
             where = "" if legal else f" for the size {in_words(sides)}, which it accepts"
             report = fail if legal or same_size else warn
             yield report(
-                f"join at level {join.level}: the skip lies {words} the upsampled map{where}",
+                f"join at level {join.level}: the skip lies {words}{where}",
                 level=join.level,
                 pixels=pixels,
                 size=sides,
@@ -78,15 +83,16 @@ def joins_are_aligned(x: Examination) -> Iterator[Finding]:
 
 def drifts(x: Examination) -> Iterator[Finding]:
     """Yield a warning for every join whose sides lie less than a pixel apart."""
+    said: set[tuple[int, str]] = set()
     for join in x.anatomy.joins:
-        found = misplaced(join.fresh, join.risen)
-        if found is not None and found[1] < 1 - 1e-6:
-            words, pixels = found
-            yield warn(
-                f"join at level {join.level}: the skip lies {words} the upsampled map",
-                level=join.level,
-                pixels=pixels,
-            )
+        found = misplaced(join.fresh, join.risen, "the upsampled map")
+        if found is None or found[1] >= 1 - 1e-6 or (join.level, found[0]) in said:
+            continue
+        words, pixels = found
+        said.add((join.level, words))
+        yield warn(
+            f"join at level {join.level}: the skip lies {words}", level=join.level, pixels=pixels
+        )
     for place in x.anatomy.output.spatial:
         centre = place.at(0) - round(place.at(0))
         if abs(abs(place.step) - 1) < 1e-6 and abs(centre) > 1e-6:
@@ -177,6 +183,8 @@ def no_mirror(x: Examination) -> str:
         return "pixels are shuffled from channels, which no symmetry of kernels mirrors"
     if any(name.startswith("max_unpool") for name in names):
         return "of equal values a pooling with indices takes the first, from either side"
+    if any(not conv.is_learnt for conv in x.anatomy.convs):
+        return "some kernels do not learn, and may be of any symmetry"
     if any(name.startswith("_fft") for name in names):
         return "weights stand in the frequency domain, where no kernel can be made symmetric"
     if x.anatomy.loses_its_place and not x.anatomy.downs:

@@ -34,12 +34,23 @@ def samples_do_not_mix(x: Examination) -> Iterator[Finding]:
         yield fail(f"a batch of {len(images)} comes out as {together.output.shape[0]}")
         return
     gap = difference(together.output, torch.cat(outputs))
+    if x.witness.exact and x.witness.equal < gap < ROUNDED:
+        # A steep end of a net makes much of what single precision rounds.
+        double = x.witness.in_double()
+        runs = [double.run(image) for image in (*images, torch.cat(images))]
+        one, other, both = (run.output for run in runs)
+        if one is not None and other is not None:
+            gap = difference(both, torch.cat([one, other]))
     if gap > x.witness.equal:
         yield fail(
             f"an image in a batch of two gets other logits than alone: they differ by {gap:.2g} "
             f"of their range",
             difference=gap,
         )
+
+
+ROUNDED: Final = 0.01
+"""A difference that rounding may come to."""
 
 
 def evaluation_repeats(x: Examination) -> Iterator[Finding]:
@@ -71,12 +82,12 @@ def left_behind(x: Examination) -> Iterator[tuple[str, str]]:
 
     def problem(net: nn.Module) -> str:
         error = attempt(net, image).error
-        return error if "same device" in error or "expected device" in error else ""
+        return error if any(words in error for words in ELSEWHERE) else ""
 
     with torch.device("meta"):
         error = problem(x.copy())
     if error:
-        yield "a tensor that forward makes without a device", error
+        yield "a tensor that forward makes or moves there", error
     for name, module in x.net.named_modules():
         for attribute, kept in vars(module).items():
             if not isinstance(kept, Tensor) or kept.dim() == 0:
@@ -86,6 +97,10 @@ def left_behind(x: Examination) -> Iterator[tuple[str, str]]:
             error = problem(net)
             if error:
                 yield f"{name}.{attribute}".lstrip(".") + ", a tensor that is no buffer,", error
+
+
+ELSEWHERE: Final = ("same device", "expected device", "Cannot copy out of meta tensor")
+"""What torch says of tensors that do not lie together, and of one that is brought back."""
 
 
 def moves_elsewhere(x: Examination) -> Iterator[Finding]:
@@ -106,7 +121,10 @@ def moves_elsewhere(x: Examination) -> Iterator[Finding]:
             )
             return
         if run.output.dtype != dtype and run.output.is_floating_point():
-            yield fail(f"returns {run.output.dtype} after .to({dtype})", dtype=str(dtype))
+            # Logits in single precision are what many a loss is given on purpose.
+            meant = run.output.dtype is torch.float32
+            report = warn if meant else fail
+            yield report(f"returns {run.output.dtype} after .to({dtype})", dtype=str(dtype))
             return
 
 

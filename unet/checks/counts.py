@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from typing import Final
 
 from unet.anatomy import NORMS, Anatomy, plain
+from unet.checks.activations import leads_out
 from unet.checks.finding import Check, Finding, fail, skip, warn
 from unet.examination import Examination
 from unet.inference import infer
@@ -43,13 +45,16 @@ def weights_serve_one_place(x: Examination) -> Iterator[Finding]:
         kind = plain(step.operation)
         if kind not in ("convolution", *NORMS) or not x.anatomy.is_live(step.output):
             continue
-        weight = next((v for v in step.inputs[1:] if v.kind == PARAMETER), None)
+        # A norm without weights still keeps statistics.
+        weight = next((v for v in step.inputs[1:] if v.kind in (PARAMETER, BUFFER)), None)
         if weight is not None:
             uses.setdefault(weight.index, []).append(step)
             names[weight.index] = weight.name
     for index, steps in uses.items():
-        if len(steps) > 1 and not is_recurrent(steps):
-            yield fail(
+        if len(steps) > 1 and not is_recurrent(steps) and not weighs_one_map(steps):
+            # Several outputs may have one head on purpose.
+            heads = all(leads_out(x.anatomy, step.output) for step in steps)
+            yield (warn if heads else fail)(
                 f"{names[index]} serves {len(steps)} places of the net: they can only learn the "
                 f"same",
                 parameter=names[index],
@@ -63,8 +68,38 @@ def is_recurrent(steps: list[Step]) -> bool:
     places = {(s.output.shape, s.output.step, s.output.deepest) for s in steps}
     if len(places) > 1:
         return False
-    chained = all(b.inputs[0].descends_from(a.output) for a, b in itertools.pairwise(steps))
-    return chained and len(steps) > 2
+    pairs = list(itertools.pairwise(steps))
+    chained = all(later.inputs[0].descends_from(one.output) for one, later in pairs)
+    return chained and (len(steps) > 2 or all(reads_anew(*pair) for pair in pairs))
+
+
+def reads_anew(one: Step, later: Step) -> bool:
+    """Whether the later use reads a sum of what the first one read and of what came of that."""
+    made = read_by(later).made_by
+    return made is not None and plain(made.operation) == "add" and read_by(one) in made.inputs
+
+
+def read_by(step: Step) -> Value:
+    """The map that a convolution reads, or that right before a norm."""
+    source, before = step.inputs[0], step.inputs[0].made_by
+    if plain(step.operation) in NORMS and before and before.operation == "convolution":
+        return before.inputs[0]
+    return source
+
+
+def weighs_one_map(steps: list[Step]) -> bool:
+    """Whether all uses see single pixels that one map was pooled to, as its means and maxima."""
+    pooled = {map_before(step.output) for step in steps}
+    return None not in pooled and len(pooled) == 1
+
+
+def map_before(value: Value) -> Value | None:
+    """The map of several pixels that a map of one pixel was made of; None for any other."""
+    if math.prod(value.shape[2:]) > 1:
+        return None
+    while value.made_by is not None and math.prod(value.shape[2:]) == 1:
+        value = next(v for v in value.made_by.inputs if v.from_image)
+    return value
 
 
 def weights_are_registered(x: Examination) -> Iterator[Finding]:
@@ -110,11 +145,11 @@ def no_bias_before_a_norm(x: Examination) -> Iterator[Finding]:
     for conv in x.anatomy.convs:
         users = conv.output.users
         if conv.bias is not None and len(users) == 1 and NORMS.get(users[0].operation) == "batch":
-            redundant.append(conv.bias.name)
+            redundant.append(conv.bias.name or f"that of {conv.name}")
     if redundant:
         yield warn(
-            f"{len(redundant)} biases stand right before a batch norm, which takes them away "
-            f"again: {redundant[0]} and others do nothing",
+            f"biases right before a batch norm, which takes them away again: {len(redundant)}, "
+            f"{redundant[0]} first",
             parameters=redundant,
         )
 

@@ -42,6 +42,12 @@ def levels_are_joined(x: Examination) -> Iterator[Finding]:
         yield skip(f"maps that are joined have been through {how}, which is not followed")
     elif joined_levels(anatomy):
         yield from not_joined(anatomy, forgotten)
+    elif any(not came_up(join.fresh) and join.level > 0 for join in anatomy.joins):
+        yield fail(
+            "every skip is taken after the pooling of its level: what the level's convolutions "
+            "make never meets the map that comes up",
+            levels=missing,
+        )
     elif x.claims.get("skip") != "none":
         report = fail if attempts_at_skips(anatomy) else warn
         yield report(
@@ -291,9 +297,11 @@ def skips_leave_from_the_end_of_their_level(x: Examination) -> Iterator[Finding]
     """Yield a finding for a skip taken before its level's last convolution."""
     anatomy = x.anatomy
     fresh = [join.fresh for join in anatomy.joins]
+    bottom = max((up.before for up in anatomy.ups), key=lambda v: v.step, default=None)
     for down in anatomy.downs:
         source = down.before
-        if came_up(source):
+        # What is made coarser in a gate does not lead down.
+        if came_up(source) or not (bottom is None or bottom.descends_from(down.after)):
             continue
         last = [conv for conv in anatomy.last_convs(source) if max(conv.kernel) > 1]
         last = [conv for conv in last if abs(conv.output.step / source.step - 1) < 0.3]
@@ -355,11 +363,13 @@ def bounced(anatomy: Anatomy, value: Value) -> bool:
 
 def nothing_is_overwritten(x: Examination) -> Iterator[Finding]:
     """Yield a finding if the net cannot go backward because a map was overwritten."""
-    if "inplace" in x.gradients.error:
-        yield fail(
-            "a map that the backward pass needs has been overwritten in place",
-            error=x.gradients.error,
-        )
+    for where, error in (("", x.gradients.error), (" in training", x.lesson.error)):
+        if "inplace" in error:
+            yield fail(
+                f"a map that the backward pass needs has been overwritten in place{where}",
+                error=error,
+            )
+            return
 
 
 def upsampling_doubles(x: Examination) -> Iterator[Finding]:
@@ -397,12 +407,14 @@ def size_of(value: Value) -> str:
 
 
 def pooled_too_far(anatomy: Anatomy, up: Change) -> Value | None:
-    """The map that was made coarser than `up` makes it, from finer; None if there is none."""
+    """The map that was made coarser than `up` makes it, from as fine or finer; None if none was."""
     for step in anatomy.way_back(up.before):
         source = step.source
         if source is None or not step.output.spatial or step.index in anatomy.conv_of:
             return None
-        if source.step * ALMOST < up.after.step:
+        # A map that is read elsewhere, too, may want its own blurred beside it.
+        lost = len(source.users) == 1 and source.step < up.after.step * ALMOST
+        if lost or source.step * ALMOST < up.after.step:
             return source
         # A level of a pyramid is there for its own sake.
         if source.step * ALMOST < up.before.step and len(source.users) > 1:
