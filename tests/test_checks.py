@@ -428,6 +428,91 @@ class Streamed(Small):
         return stream + self.gain * self.branch(torch.relu(self.norm(stream)))
 
 
+class Straight(Small):
+    """Says how to work in place where the slope is asked for."""
+
+    def down(self, skip: Tensor) -> Tensor:
+        leaky = nn.LeakyReLU(True)  # as it is met with
+        return leaky(self.deep(functional.max_pool2d(skip, 2)))
+
+
+class HardZeros(Small):
+    """Has an activation that torch does not call pointwise, and a skip of zeros."""
+
+    def join(self, skip: Tensor, risen: Tensor) -> Tensor:
+        return super().join(torch.zeros_like(skip), functional.hardswish(risen))
+
+
+class OneStatistic(Small):
+    """Normalises two places by the statistics of one module, which has no weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(4, affine=False)
+
+    def join(self, skip: Tensor, risen: Tensor) -> Tensor:
+        return super().join(self.norm(skip), self.norm(risen))
+
+
+class OneHead(Small):
+    """Has one head for the map before its last convolution and for the one after it."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        skip = torch.relu(self.enter(x))
+        left = torch.relu(self.leave(self.join(skip, self.up(self.down(skip)))))
+        return self.head(left), self.head(skip)
+
+
+class OverwrittenInTraining(Small):
+    def join(self, skip: Tensor, risen: Tensor) -> Tensor:
+        gate = torch.sigmoid(risen)
+        joined = super().join(skip, gate * risen)
+        if self.training:
+            gate.squeeze_().mul_(0.5)
+        return joined
+
+
+class HalfResolved(Small):
+    """Takes the mean of each 2x2 logits and lays it down four times."""
+
+    def end(self, logits: Tensor) -> Tensor:
+        return functional.interpolate(functional.avg_pool2d(logits, 2), scale_factor=2.0)
+
+
+class StridedTwice(Small):
+    """Goes down and up by convolutions that resample, with no activation between."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.deep = nn.Conv2d(4, 8, 4, stride=2, padding=1)
+        self.up = nn.ConvTranspose2d(8, 4, 4, stride=2, padding=1)
+
+    def down(self, skip: Tensor) -> Tensor:
+        return self.deep(skip)
+
+
+class PooledSkip(Small):
+    """Takes its only skip after the pooling."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.deep = nn.Conv2d(4, 4, 3, padding=1)
+        self.up = nn.ConvTranspose2d(4, 4, 2, 2)
+        self.bottom = nn.Conv2d(4, 4, 3, padding=1)
+        self.leave = nn.Conv2d(4, 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = functional.max_pool2d(torch.relu(self.enter(x)), 2)
+        deep = torch.relu(self.bottom(functional.max_pool2d(torch.relu(self.deep(pooled)), 2)))
+        risen = pooled + functional.interpolate(deep, scale_factor=2.0)
+        return self.head(torch.relu(self.leave(self.up(torch.relu(risen)))))
+
+
+class ToTheCPU(Small):
+    def join(self, skip: Tensor, risen: Tensor) -> Tensor:
+        return super().join(skip.cpu(), risen.cpu())
+
+
 SAID = [
     (
         Circular,
@@ -435,6 +520,20 @@ SAID = [
         "fail",
         r"no activation between enter .* and again",
     ),
+    (Straight, "convolutions_are_separated_by_activations", "fail", "have a slope of 1"),
+    (HardZeros, "every_level_is_joined", "fail", "the net has no skips"),
+    (OneStatistic, "weights_serve_one_place", "fail", "norm.running_mean serves 2 places"),
+    (OneHead, "weights_serve_one_place", "warn", "head.weight serves 2 places"),
+    (OverwrittenInTraining, "nothing_is_overwritten", "fail", "in place in training"),
+    (HalfResolved, "upsampling_doubles", "fail", "is pooled to .* and enlarged again"),
+    (
+        StridedTwice,
+        "convolutions_are_separated_by_activations",
+        "fail",
+        r"no activation between deep .* and up",
+    ),
+    (PooledSkip, "every_level_is_joined", "fail", "every skip is taken after the pooling"),
+    (ToTheCPU, "follows_to_other_devices_and_dtypes", "warn", "brings a map back"),
     (OneImageOnly, "samples_of_a_batch_do_not_mix", "fail", "one image and not on a batch of two"),
     (FirstImageOnly, "samples_of_a_batch_do_not_mix", "fail", "a batch of 2 comes out as 1"),
     (Dark, "evaluation_repeats", "fail", "a second call fails: ValueError: too bright"),
@@ -489,13 +588,18 @@ SAID = [
     (Squares, "takes_images_that_are_not_square", "fail", "squares only"),
     (Framed, "output_is_no_larger_than_the_image", "fail", "an image of 64 pixels gives 80"),
     (Bounced, "upsampling_doubles", "fail", "64 x 64 is pooled to 16 x 16 and enlarged"),
-    (UnpooledTurned, "skips_lie_where_they_are_joined", "fail", "the wrong way round on the indices"),
+    (
+        UnpooledTurned,
+        "skips_lie_where_they_are_joined",
+        "fail",
+        "the wrong way round on the indices",
+    ),
     (MixedTwice, "convolutions_are_separated_by_activations", "fail", "widen .* and narrow .* mix"),
     (Silenced, "everything_computed_is_used", "fail", "is multiplied by zero"),
     (TwiceJoined, "both_sides_of_a_join_reach_the_output", "fail", "a map is joined twice"),
     (HalfTheChannels, "both_sides_of_a_join_reach_the_output", "fail", "of 4 channels 2 are"),
     (PickedAfterwards, "both_sides_of_a_join_reach_the_output", "fail", "map that comes up does"),
-    (OnTheCPU, "follows_to_other_devices_and_dtypes", "fail", "forward makes or moves there"),
+    (OnTheCPU, "follows_to_other_devices_and_dtypes", "fail", "forward makes without a device"),
     (Attached, "follows_to_other_devices_and_dtypes", "fail", "shift, a tensor that is no buffer"),
     (
         AxesSwapped,
@@ -623,9 +727,133 @@ class Rearranged(nn.Module):
         return self.head(torch.relu(self.leave(torch.cat([skip, risen], 1))))
 
 
+class Weighed(Small):
+    """Weighs channels by their means and maxima, through one layer, as CBAM does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.squeeze, self.widen = nn.Conv2d(8, 2, 1), nn.Conv2d(2, 8, 1)
+
+    def join(self, skip: Tensor, risen: Tensor) -> Tensor:
+        joined = super().join(skip, risen)
+        pooled = (
+            functional.adaptive_avg_pool2d(joined, 1),
+            functional.adaptive_max_pool2d(joined, 1),
+        )
+        mean, most = (self.widen(functional.silu(self.squeeze(each))) for each in pooled)
+        return joined * torch.sigmoid(mean + most)
+
+
+class Recurrent(Small):
+    """Feeds a convolution its input and what it made of that, once, as R2U-Net does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.again = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU())
+
+    def join(self, skip: Tensor, risen: Tensor) -> Tensor:
+        return super().join(self.again(skip + self.again(skip)), risen)
+
+
+class SwitchedOff(Small):
+    """Has a branch whose weight is one number that starts at zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.branch, self.weight = nn.Conv2d(8, 8, 1), nn.Parameter(torch.zeros(1))
+
+    def down(self, skip: Tensor) -> Tensor:
+        deep = super().down(skip)
+        return deep + self.weight * self.branch(deep)
+
+
+class Stream(Small):
+    """Adds blocks to what its first convolution made, as EDSR does: the sum goes on as it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = (nn.Conv2d(4, 4, 3, padding=1) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        stream = self.enter(x)
+        skip = stream + self.other(torch.relu(self.one(stream)))
+        return self.head(torch.relu(self.leave(self.join(skip, self.up(self.down(skip))))))
+
+
+class StridedSkip(nn.Module):
+    """Takes its lower skip right behind the convolution that halves, before the level's blocks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter = nn.Conv2d(1, 4, 3, padding=1)
+        self.downs = nn.ModuleList(nn.Conv2d(4, 4, 2, 2, bias=False) for _ in range(2))
+        self.ups = nn.ModuleList(nn.ConvTranspose2d(4, 4, 2, 2, bias=False) for _ in range(2))
+        self.blocks = nn.ModuleList(nn.Conv2d(4, 4, 3, padding=1) for _ in range(6))
+        self.head = nn.Conv2d(4, 2, 1)
+
+    def block(self, place: int, x: Tensor) -> Tensor:
+        return x + self.blocks[place + 1](torch.relu(self.blocks[place](x)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = self.enter(x)
+        second = self.downs[0](self.block(0, first))
+        third = self.downs[1](self.block(2, second))
+        risen = self.ups[1](self.block(4, third) + third)
+        return self.head(torch.relu(self.ups[0](risen + second) + first))
+
+
+class Filtered(Small):
+    """Lays differences to the right beside the image: a filter neither even nor learnt."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("kernel", torch.tensor([[[[0.0, 0, 0], [0, -1, 1], [0, 0, 0]]]]))
+        self.enter = nn.Conv2d(2, 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        edges = functional.conv2d(functional.pad(x, (1,) * 4, mode="replicate"), self.kernel)
+        return super().forward(torch.cat([x, edges], 1))
+
+
+class NormedHead(Small):
+    """Ends in a norm over the channels of each pixel and a linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.norm, self.linear = nn.Conv2d(4, 4, 1), nn.LayerNorm(4), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        skip = torch.relu(self.enter(x))
+        left = torch.relu(self.leave(self.join(skip, self.up(self.down(skip)))))
+        pixels = self.norm(self.head(left).permute(0, 2, 3, 1))
+        return self.linear(pixels).permute(0, 3, 1, 2)
+
+
+class LaidDown(Small):
+    """Lays each pixel down four times, by hand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.deep, self.up = nn.Conv2d(4, 4, 3, padding=1), nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        skip = torch.relu(self.enter(x))
+        deep = self.down(skip)
+        risen = deep.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+        return self.head(torch.relu(self.leave(self.join(skip, risen))))
+
+
 @pytest.mark.parametrize(
     "factory",
     [
+        Weighed,
+        Recurrent,
+        SwitchedOff,
+        Stream,
+        StridedSkip,
+        Filtered,
+        NormedHead,
+        LaidDown,
         Hooked,
         ZeroHead,
         Trained,
@@ -658,6 +886,15 @@ class Timed(Small):
     def forward(self, x: Tensor, time: Tensor) -> Tensor:  # type: ignore[override]
         skip = torch.relu(self.enter(x)) + self.embed(time[:, None])[:, :, None, None]
         return self.head(torch.relu(self.leave(self.join(skip, self.up(self.down(skip))))))
+
+
+class TimedAfterAll(Timed):
+    """Says that it can do without a time, and cannot."""
+
+    def forward(self, x: Tensor, time: Tensor | None = None) -> Tensor:  # type: ignore[override]
+        if time is None:
+            raise ValueError("give a time")
+        return super().forward(x, time)
 
 
 class Labelled(Timed):
@@ -696,6 +933,7 @@ class Lazy(Small):
     ("factory", "further"),
     [
         (Timed, {"time": "a number for each image"}),
+        (TimedAfterAll, {"time": "a number for each image"}),
         (Labelled, {"label": "an integer for each image"}),
         (Compared, {"after": "a second image"}),
         (Lazy, {}),

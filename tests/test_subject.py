@@ -170,6 +170,14 @@ def test_a_file_of_a_package_is_loaded_as_one(
     assert report["inferred"]["in_channels"] == 1
 
 
+def test_a_neighbour_of_our_own_name_comes_first(tmp_path: Path) -> None:
+    """Many a folder holds a file `unet.py`, from which the next one imports."""
+    (tmp_path / "unet.py").write_text(PARTS)
+    (tmp_path / "model.py").write_text("from unet import Mine\n")
+    [report] = reports([read_target(f"{tmp_path}/model.py:Mine(1, 2)")], Request())
+    assert report["verdict"] == "sound", report
+
+
 def test_no_subject_takes_the_tool_down(nets: Path) -> None:
     """Each gets its line, and the next one is verified."""
     expected = {

@@ -120,6 +120,11 @@ class Conv:
         return self.is_spatial and max(self.stride) == 1 and not self.transposed
 
     @property
+    def is_resampling(self) -> bool:
+        """Whether it changes the resolution with a window wider than one pixel."""
+        return self.is_spatial and (self.transposed or max(self.stride) > 1)
+
+    @property
     def is_learnt(self) -> bool:
         """Whether its weights learn; others are filters, such as wavelets or a blur."""
         return self.weight.is_learnt

@@ -36,12 +36,23 @@ MOST: Final = 3
 
 def required(net: nn.Module) -> list[inspect.Parameter]:
     """The arguments that `forward` asks for besides its first."""
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [p for p in further(net) if p.default is p.empty and p.kind not in variadic]
+
+
+def further(net: nn.Module) -> list[inspect.Parameter]:
+    """All arguments that `forward` takes besides its first."""
     try:
-        given = list(inspect.signature(net.forward).parameters.values())
+        return list(inspect.signature(net.forward).parameters.values())[1:]
     except (TypeError, ValueError):
         return []
-    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return [p for p in given[1:] if p.default is p.empty and p.kind not in variadic]
+
+
+def ways_to_offer(net: nn.Module) -> Iterator[dict[str, str]]:
+    """Each way to give one of the arguments that are None if nobody gives them."""
+    optional = [argument.name for argument in further(net) if argument.default is None]
+    for name, kind in itertools.product(optional[:MOST], KINDS):
+        yield {name: kind}
 
 
 def ways_to_fill(net: nn.Module) -> Iterator[dict[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from unet.anatomy import Anatomy
-from unet.arguments import filled, required, ways_to_fill
+from unet.arguments import filled, required, ways_to_fill, ways_to_offer
 from unet.refusal import Refusal
 from unet.running import SEEDS, Run, attempt, difference, in_one_line, seeded
 from unet.tracing import PARAMETER, Trace, trace
@@ -135,7 +135,13 @@ class Examination:
         """The net as it came, which asks for further inputs as well."""
         self.further_inputs: Mapping[str, str] = {}
         self._take_one_image(tuple(tried))
-        self.in_channels, side = self._find_side(tuple(tried))
+        try:
+            self.in_channels, side = self._find_side(tuple(tried))
+        except Refusal:
+            # What may be left out is asked for by some nets all the same, as a time.
+            if self.further_inputs or not self._fill(ways_to_offer(self.net), tuple(tried)):
+                raise
+            self.in_channels, side = self._find_side(tuple(tried))
         self.side, self.anatomy = self._onto_the_grid(side)
 
     def _lay_out(self, in_channels: int | None) -> None:
@@ -154,11 +160,17 @@ class Examination:
 
     def _take_one_image(self, channels: tuple[int, ...]) -> None:
         """Fill what else forward asks for, so that it takes an image alone."""
+        asked = ", ".join(argument.name for argument in required(self.net))
+        if asked and not self._fill(ways_to_fill(self.net), channels):
+            raise Refusal(
+                f"forward also asks for {asked}, and neither numbers nor a second image would do: "
+                f"wrap the net in a module whose forward takes one image alone"
+            )
+
+    def _fill(self, ways: Iterator[dict[str, str]], channels: tuple[int, ...]) -> bool:
+        """Give forward further arguments in the first way in which it runs, if there is one."""
         net = self.net
-        asked = ", ".join(argument.name for argument in required(net))
-        if not asked:
-            return
-        for way, count in itertools.product(ways_to_fill(net), channels):
+        for way, count in itertools.product(ways, channels):
             if "forward" in vars(net):
                 break
             self.net = filled(net, way)
@@ -167,11 +179,9 @@ class Examination:
                 image = torch.zeros(2, count, *(side,) * self.axes, dtype=self.dtype)
                 if attempt(self.net, image).output is not None:
                     self.further_inputs = way
-                    return
-        raise Refusal(
-            f"forward also asks for {asked}, and neither numbers nor a second image would do: "
-            f"wrap the net in a module whose forward takes one image alone"
-        )
+                    return True
+        self.net = net
+        return False
 
     def _find_side(self, channels: tuple[int, ...]) -> tuple[int, int]:
         errors = []

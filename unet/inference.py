@@ -128,7 +128,14 @@ def joined_levels(anatomy: Anatomy) -> set[int]:
         for level in [level_of(join.fresh.step)]
         if level not in convolved
         or any(join.fresh.descends_from(conv.output) for conv in convolved[level])
+        or is_strided_here(anatomy, join.fresh)
     }
+
+
+def is_strided_here(anatomy: Anatomy, value: Value) -> bool:
+    """Whether the convolution that made the map coarser is the last one before it."""
+    convs = anatomy.last_convs(value)
+    return any(max(conv.stride) > 1 and not conv.transposed for conv in convs)
 
 
 def encoder_convs(anatomy: Anatomy) -> dict[int, list[Conv]]:
@@ -174,7 +181,9 @@ def upsampling(anatomy: Anatomy) -> str:
             found.append("transposed")
         else:
             corners = "_corners" if up.step.settings.get("align_corners") else ""
-            found.append(RESIZES.get(up.step.operation, UNKNOWN) + corners)
+            by_hand = up.step.operation in ("view", "_unsafe_view", "index_select")
+            kind = "nearest" if by_hand else RESIZES.get(up.step.operation, UNKNOWN)
+            found.append(kind + corners)
     return commonest(found, "none")
 
 

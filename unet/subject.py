@@ -193,6 +193,9 @@ def _module_of(path: Path) -> Any:
         return importlib.import_module(".".join(names).removesuffix(".__init__"))
     # The file's own neighbours come first, as when it is run.
     sys.path.insert(0, str(path.parent))
+    if (path.parent / "unet.py").is_file() and path.name != "unet.py":
+        # It may import from this one, and not from us.
+        _forget(path.parent / "unet")
     spec = importlib.util.spec_from_file_location(f"subject_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None

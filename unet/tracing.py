@@ -376,6 +376,8 @@ def _places(
         dim = int(settings.get("dim", 0)) % len(shape)
         # Pieces laid end to end along an axis: what lies where depends on all of them.
         found = unknown if source.places[dim] else _merged(inputs, shape, besides=dim)
+    elif operation in ("view", "_unsafe_view") and (repeated := _repeated(source, shape)):
+        found = repeated
     elif operation in RULES:
         found = RULES[operation](Call(source.shape, source.places, shape, settings, number))
     elif operation in ALIKE:
@@ -383,6 +385,31 @@ def _places(
     elif torch.Tag.pointwise in func.tags or operation in MERGES:
         found = _merged(inputs, shape)
     return found if len(found) == len(shape) else unknown
+
+
+def _repeated(source: Value, shape: tuple[int, ...]) -> Places | None:
+    """The places of a map each sample of which a view lays down several times in a row.
+
+    None unless a new dimension has been expanded right behind that of the samples, which is how
+    `repeat_interleave` works; the view makes one of both.
+    """
+    step = source.made_by
+    while step is not None and step.operation in ("clone", "contiguous"):
+        step = step.inputs[0].made_by
+    if step is None or step.operation != "expand":
+        return None
+    narrow = step.inputs[0].shape
+    sizes: list[int] = []
+    places: list[Place | None] = []
+    for before, after, place in zip(narrow, source.shape, source.places, strict=False):
+        last = places[-1] if places else None
+        if before == 1 < after and place is None and last is not None:
+            places[-1] = last.resized(sizes[-1], sizes[-1] * after, corners=False, reach=0.0)
+            sizes[-1] *= after
+        else:
+            places.append(place)
+            sizes.append(after)
+    return tuple(places) if tuple(sizes) == shape else None
 
 
 def _name(func: Any) -> str:

@@ -77,6 +77,8 @@ def convolutions_are_separated(x: Examination) -> Iterator[Finding]:
             and anatomy.is_live(conv.output)
             and not is_head(anatomy, conv)
         )
+        if conv.is_resampling and conv.is_learnt and anatomy.is_live(conv.output):
+            bare.extend(resampled_twice(anatomy, conv))
         if not plain_block or stands_in_upsampling(anatomy, conv) or conv.output.index in outputs:
             continue
         way = way_onward(anatomy, conv)
@@ -89,6 +91,8 @@ def convolutions_are_separated(x: Examination) -> Iterator[Finding]:
         if way.upsampled or projects or not following or is_pre_activated(anatomy, conv):
             continue
         if min(following[0].kernel) < max(following[0].kernel) != min(conv.kernel):
+            continue
+        if opens_a_stream(anatomy, conv, following):
             continue
         bare.append((conv, following[0]))
     if bare:
@@ -109,6 +113,38 @@ def convolutions_are_separated(x: Examination) -> Iterator[Finding]:
             pairs=[(one.name, other.name)],
         )
         return
+
+
+def resampled_twice(anatomy: Anatomy, conv: Conv) -> list[tuple[Conv, Conv]]:
+    """A convolution that resamples, with the next if that does so, too, and nothing bends between.
+
+    Many nets let one that stands for a pooling be followed by a block's first as it is.
+    """
+    way = way_onward(anatomy, conv)
+    following = [c for c in way.bare if c.is_resampling and c.step.index not in way.summed]
+    return [(conv, following[0])] if following and not is_pre_activated(anatomy, conv) else []
+
+
+def opens_a_stream(anatomy: Anatomy, conv: Conv, following: list[Conv]) -> bool:
+    """Whether blocks add to what it made, and what they add to goes on as it is.
+
+    Such a stream has no activations of its own, in contrast to the sums of a residual net.
+    """
+    value = conv.output
+    while len(value.users) == 1 and not made_of_several(value.users[0]):
+        value = value.users[0].output
+    for step in value.users:
+        others = [v for v in step.inputs if v is not value]
+        branch = any(v.descends_from(c.output) for v in others for c in following)
+        if plain(step.operation) == "add" and branch:
+            return not any(map(is_activation, anatomy.way_on(step.output)))
+    return False
+
+
+def made_of_several(step: Step) -> bool:
+    """Whether the step is a meeting of maps, or mixes the channels of one."""
+    maps = {v.index for v in step.inputs if v.from_image}
+    return len(maps) > 1 or any(len(v.shape) > 1 and v.is_learnt for v in step.inputs[1:])
 
 
 @final
