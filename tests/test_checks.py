@@ -513,6 +513,23 @@ class ToTheCPU(Small):
         return super().join(skip.cpu(), risen.cpu())
 
 
+class NormedAlong(Small):
+    """Normalises each row of its maps, where the channels of a pixel were meant."""
+
+    def join(self, skip: Tensor, risen: Tensor) -> Tensor:
+        return super().join(skip, functional.layer_norm(risen, risen.shape[-1:]))
+
+
+class Stretched(Small):
+    """Makes any size fit by a resize, and stretches its output back."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, columns = (side + side % 2 for side in x.shape[2:])
+        padded = functional.pad(x, (0, columns - x.shape[3], 0, rows - x.shape[2]))
+        padded = functional.pad(padded, (0, 2 * (columns % 4), 0, 2 * (rows % 4)))
+        return functional.interpolate(super().forward(padded), size=x.shape[2:], mode="bilinear")
+
+
 SAID = [
     (
         Circular,
@@ -533,6 +550,8 @@ SAID = [
         r"no activation between deep .* and up",
     ),
     (PooledSkip, "every_level_is_joined", "fail", "every skip is taken after the pooling"),
+    (Stretched, "sizes_off_the_grid_are_refused_or_handled", "warn", "and the output stretched"),
+    (NormedAlong, "shifted_images_give_shifted_outputs", "fail", "along one side of the maps"),
     (ToTheCPU, "follows_to_other_devices_and_dtypes", "warn", "brings a map back"),
     (OneImageOnly, "samples_of_a_batch_do_not_mix", "fail", "one image and not on a batch of two"),
     (FirstImageOnly, "samples_of_a_batch_do_not_mix", "fail", "a batch of 2 comes out as 1"),

@@ -247,32 +247,53 @@ def translations_commute(x: Examination) -> Iterator[Finding]:
     if reason:
         yield skip(reason)
         return
+    rows, columns = (list(shifted_along(x, axis)) for axis in (2, x.axes + 1))
+    attends = any(s.operation in ATTENDING - {"_softmax"} for s in x.anatomy.trace.steps)
+    seen = {not found: found for found in (rows, columns)}
+    if len(seen) == 2 and FELT in seen[False][0].message and not attends:
+        whole, local = ("columns", "rows") if columns else ("rows", "columns")
+        yield fail(
+            f"each part of the output feels what changes in a few {whole} of the image, and not so "
+            f"with {local}: a norm or a softmax runs along one side of the maps"
+        )
+        return
+    yield from rows or columns
+
+
+FELT: Final = "every part of the output feels the border"
+
+
+def shifted_along(x: Examination, axis: int) -> Iterator[Finding]:
+    """Yield a finding if it is so where images are shifted along their rows, or another axis."""
     witness, step = x.witness, x.lattice
     reach = max((p.before + p.after for p in x.anatomy.output.spatial), default=0.0)
     if not reach or x.anatomy.loses_its_place:
         reach = max(reach, 14.0 * step)
     side = x.side + -(-max(0, round(reach) + 4 * step - x.side) // step) * step
     side = min(side, x.side + max(0, LARGEST[x.axes] - x.side) // step * step)
-    # Only rows are shifted, so that few columns do, if the net takes such an image.
+    # As if along rows: few columns do, if the net takes such an image.
     narrow = x.side if x.run(x.oblong).output is not None else side
     image = x.image((side + step,) + (narrow,) * (x.axes - 1), seed=3)
     other = image.narrow(2, 0, side).clone()
     other.narrow(2, side - step, step).copy_(x.image((step, *image.shape[3:]), seed=4))
     pictures = (image.narrow(2, 0, side), other, image.narrow(2, step, side))
     with WithoutImageStatistics():  # type: ignore[no-untyped-call]  # torch's
-        whole, changed, moved = (witness.run(picture).output for picture in pictures)
-    if whole is None or changed is None or moved is None or whole.dim() != x.axes + 2:
+        outputs = [witness.run(picture.transpose(2, axis)).output for picture in pictures]
+    turned = [o.transpose(2, axis) for o in outputs if o is not None and o.dim() == x.axes + 2]
+    if len(turned) < len(pictures):
         yield skip("the net does not return a map of the image's axes")
         return
+    whole, changed, moved = turned
     if not all(bool(output.isfinite().all()) for output in (whole, changed, moved)):
         yield skip("without statistics over the image its signal grows beyond all numbers")
         return
     felt = far_rows(whole, changed, witness.equal)
     rows = whole.shape[2]
     if max((b - a for a, b in itertools.pairwise([*felt, rows])), default=0) > 2 * step:
+        lines = "rows" if axis == 2 else "columns"
         yield fail(
-            f"what changes in the last {step} rows of the image changes row {felt[0]} of the "
-            f"output and not all rows below it: maps are turned round or mixed up",
+            f"what changes in the last {step} {lines} of the image changes number {felt[0]} of the "
+            f"output's and not all behind it: maps are turned round or mixed up",
             rows=felt[:8],
         )
         return
@@ -288,7 +309,7 @@ def translations_commute(x: Examination) -> Iterator[Finding]:
             )
         else:
             yield skip(
-                f"on {side} pixels every part of the output feels the border"
+                f"on {side} pixels {FELT}"
                 + (f", through {reason}" if reason else "")
             )
     elif difference(one, two) > witness.equal:

@@ -132,6 +132,15 @@ def off_grid_is_refused_or_handled(x: Examination) -> Iterator[Finding]:
     base = x.run(x.sides).output
     assert base is not None
     margin = x.side - base.shape[-1]
+    astray, sides = max((stretched(x, sides), sides) for sides in x.off_grid)
+    if astray >= 1:
+        yield warn(
+            f"{in_words(sides)} is accepted, and the output stretched: its pixels lie up to "
+            f"{astray:.3g} px off those of the image",
+            size=sides,
+            pixels=astray,
+        )
+        return
     for sides in x.off_grid:
         run = x.run(sides)
         if run.output is None:
@@ -160,6 +169,16 @@ def off_grid_is_refused_or_handled(x: Examination) -> Iterator[Finding]:
                     size=sides,
                 )
                 return
+
+
+def stretched(x: Examination, sides: tuple[int, ...]) -> float:
+    """How far off the last pixel of an output lies that was resized at this size and not before."""
+    anatomy = x.at_all_sizes.get(sides)
+    if anatomy is None or any(abs(place.step - 1) > 1e-6 for place in x.anatomy.output.spatial):
+        return 0.0
+    output = anatomy.output
+    ends = zip(output.spatial, output.shape[-len(output.spatial) :], strict=False)
+    return max((abs((place.step - 1) * (size - 1)) for place, size in ends), default=0.0)
 
 
 CHECKS: Final[Mapping[str, Check]] = {
