@@ -34,7 +34,7 @@ def infer(x: Examination) -> dict[str, Any]:
     anatomy = x.anatomy
     output = anatomy.output
     places = output.spatial
-    lost = dict.fromkeys(FOLLOWED, UNKNOWN) if not places else {}
+    lost = {} if is_followed(anatomy) else dict.fromkeys(FOLLOWED, UNKNOWN)
     return {
         "in_channels": x.in_channels,
         "further_inputs": dict(x.further_inputs),
@@ -58,6 +58,11 @@ def infer(x: Examination) -> dict[str, Any]:
             math.ceil(place.before) + math.ceil(place.after) + 1 for place in places
         ],
     } | lost
+
+
+def is_followed(anatomy: Anatomy) -> bool:
+    """Whether it is known where the output lies, and how coarse maps became on the way."""
+    return bool(anatomy.output.spatial and (anatomy.downs or not anatomy.loses_its_place))
 
 
 def commonest(found: list[str], none: str) -> str:
@@ -257,7 +262,7 @@ def final_activation(anatomy: Anatomy) -> str:
 
 def off_grid(x: Examination) -> str:
     """What happens to a size that the poolings cannot halve."""
-    if not x.anatomy.downs and x.anatomy.output.spatial:
+    if not x.anatomy.downs and is_followed(x.anatomy):
         return "accepts"
     base = x.run(x.sides).output
     run = x.run(x.off_grid[0])

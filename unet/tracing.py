@@ -6,6 +6,7 @@ few hundred operations.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, final
@@ -144,6 +145,8 @@ def plain_outputs(returned: object) -> object:
         return [plain_outputs(value) for value in vars(returned).values()]
     return returned
 
+
+VIEWS: Final = frozenset({"view", "_unsafe_view"})
 
 LOGITS: Final = ("logits", "out")
 """What the main one of several outputs is called where outputs have names; it comes first."""
@@ -368,6 +371,8 @@ def _places(
     operation = _name(func)
     unknown: Places = (None,) * len(shape)
     source = next((value for value in inputs if value.from_image and value.spatial), None)
+    if operation in VIEWS and source is None and inputs[0].from_image:
+        return _restored(inputs[0], shape) or unknown
     if source is None or operation in SHAPE_ONLY:
         return unknown
     settings, number = setting
@@ -376,7 +381,7 @@ def _places(
         dim = int(settings.get("dim", 0)) % len(shape)
         # Pieces laid end to end along an axis: what lies where depends on all of them.
         found = unknown if source.places[dim] else _merged(inputs, shape, besides=dim)
-    elif operation in ("view", "_unsafe_view") and (repeated := _repeated(source, shape)):
+    elif operation in VIEWS and (repeated := _repeated(source, shape)):
         found = repeated
     elif operation in RULES:
         found = RULES[operation](Call(source.shape, source.places, shape, settings, number))
@@ -385,6 +390,26 @@ def _places(
     elif torch.Tag.pointwise in func.tags or operation in MERGES:
         found = _merged(inputs, shape)
     return found if len(found) == len(shape) else unknown
+
+
+def _restored(rows: Value, shape: tuple[int, ...]) -> Places | None:
+    """The places of a map whose pixels were rows of a matrix for a while, as for a linear layer.
+
+    None unless it is as many pixels as before, in the same order.
+    """
+    while rows.made_by is not None and len(rows.shape) == 2:
+        step = rows.made_by
+        if step.operation in VIEWS:
+            pixels = step.inputs[0]
+            same = pixels.shape[:-1] == shape[:-1] and bool(pixels.spatial)
+            return (*pixels.places[:-1], None) if same and pixels.places[-1] is None else None
+        if step.operation in ("mm", "addmm"):
+            rows = step.inputs[-2]
+        elif len(step.inputs) == 1 and step.inputs[0].shape == rows.shape:
+            rows = step.inputs[0]
+        else:
+            return None
+    return None
 
 
 def _repeated(source: Value, shape: tuple[int, ...]) -> Places | None:
@@ -412,6 +437,11 @@ def _repeated(source: Value, shape: tuple[int, ...]) -> Places | None:
     return tuple(places) if tuple(sizes) == shape else None
 
 
+def _is_bent(step: float) -> bool:
+    """Whether a step is no power of two."""
+    return step > 0 and math.frexp(step)[0] != 0.5
+
+
 def _name(func: Any) -> str:
     """An operation's name in torch's table."""
     return str(func._schema.name).removeprefix("aten::")
@@ -420,10 +450,12 @@ def _name(func: Any) -> str:
 def _merged(inputs: tuple[Value, ...], shape: tuple[int, ...], besides: int = -1) -> Places:
     """Where a merge of several maps lies: where the one does that was never coarser.
 
-    That is the skip, whose samples lie where pooling left them.
+    That is the skip, whose samples lie where pooling left them. Where all were coarser, as behind a
+    gate that knows of what comes up, it is the one that no interpolation has stretched.
     """
     places: list[Place | None] = [None] * len(shape)
-    for value in sorted((v for v in inputs if v.from_image), key=lambda v: (v.deepest, v.index)):
+    maps = [value for value in inputs if value.from_image]
+    for value in sorted(maps, key=lambda v: (v.deepest, _is_bent(v.step), v.index)):
         lead = len(shape) - len(value.shape)
         for dim, place in enumerate(value.places):
             known = place is not None and lead + dim >= 0 and lead + dim != besides

@@ -408,12 +408,14 @@ def size_of(value: Value) -> str:
 
 def pooled_too_far(anatomy: Anatomy, up: Change) -> Value | None:
     """The map that was made coarser than `up` makes it, from as fine or finer; None if none was."""
+    learnt = up.step.index in anatomy.conv_of
     for step in anatomy.way_back(up.before):
         source = step.source
         if source is None or not step.output.spatial or step.index in anatomy.conv_of:
             return None
         # A map that is read elsewhere, too, may want its own blurred beside it.
-        lost = len(source.users) == 1 and source.step < up.after.step * ALMOST
+        alone = len(source.users) == 1 and not learnt
+        lost = alone and source.step < up.after.step * ALMOST
         if lost or source.step * ALMOST < up.after.step:
             return source
         # A level of a pyramid is there for its own sake.
