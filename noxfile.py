@@ -126,7 +126,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def findings(session: nox.Session) -> None:
-    """Train every plan that makes claims, and write what came of them (half an hour)."""
+    """Train every plan that makes claims, and write what came of them (two hours)."""
     install(session, ".")
     for path in sorted(Path("ablations/plans").glob("*.toml")):
         if "[[claims]]" in path.read_text():
