@@ -308,10 +308,7 @@ def shifted_along(x: Examination, axis: int) -> Iterator[Finding]:
                 "operation that looks at the whole image is to be seen: pixels are mixed up"
             )
         else:
-            yield skip(
-                f"on {side} pixels {FELT}"
-                + (f", through {reason}" if reason else "")
-            )
+            yield skip(f"on {side} pixels {FELT}" + (f", through {reason}" if reason else ""))
     elif difference(one, two) > witness.equal:
         positions = holds_positions(x.anatomy)
         yield (warn if positions else fail)(
