@@ -479,6 +479,20 @@ class HalfResolved(Small):
         return functional.interpolate(functional.avg_pool2d(logits, 2), scale_factor=2.0)
 
 
+class Axial(Small):
+    """Adds to what its first convolution made those of its rows and columns, and bends nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows = nn.Conv2d(4, 4, (1, 3), padding="same", groups=4)
+        self.columns = nn.Conv2d(4, 4, (3, 1), padding="same", groups=4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        entered = self.enter(x)
+        skip = entered + self.rows(entered) + self.columns(entered)
+        return self.head(torch.relu(self.leave(self.join(skip, self.up(self.down(skip))))))
+
+
 class StridedTwice(Small):
     """Goes down and up by convolutions that resample, with no activation between."""
 
@@ -548,6 +562,12 @@ SAID = [
         "convolutions_are_separated_by_activations",
         "fail",
         r"no activation between deep .* and up",
+    ),
+    (
+        Axial,
+        "convolutions_are_separated_by_activations",
+        "fail",
+        "no activation between enter .* and rows",
     ),
     (PooledSkip, "every_level_is_joined", "fail", "every skip is taken after the pooling"),
     (Stretched, "sizes_off_the_grid_are_refused_or_handled", "warn", "and the output stretched"),

@@ -63,7 +63,8 @@ MAP = {
     },
     "unet.checks.sizes": {"unet.anatomy", "unet.examination", "unet.checks.finding"},
     "unet.checks.alignment": {
-        "unet.tracing", "unet.anatomy", "unet.running", "unet.examination", "unet.checks.finding",
+        "unet.tracing", "unet.anatomy", "unet.running", "unet.examination", "unet.inference",
+        "unet.checks.finding",
     },
     "unet.checks.wiring": {
         "unet.tracing", "unet.anatomy", "unet.examination", "unet.inference", "unet.checks.finding",

@@ -128,17 +128,24 @@ def resampled_twice(anatomy: Anatomy, conv: Conv) -> list[tuple[Conv, Conv]]:
 def opens_a_stream(anatomy: Anatomy, conv: Conv, following: list[Conv]) -> bool:
     """Whether blocks add to what it made, and what they add to goes on as it is.
 
-    Such a stream has no activations of its own, in contrast to the sums of a residual net.
+    Such a stream has no activations of its own, in contrast to the sums of a residual net; but its
+    blocks have.
     """
     value = conv.output
     while len(value.users) == 1 and not made_of_several(value.users[0]):
         value = value.users[0].output
     for step in value.users:
         others = [v for v in step.inputs if v is not value]
-        branch = any(v.descends_from(c.output) for v in others for c in following)
+        branch = any(is_bent_between(anatomy, c.output, v) for v in others for c in following)
         if plain(step.operation) == "add" and branch:
             return not any(map(is_activation, anatomy.way_on(step.output)))
     return False
+
+
+def is_bent_between(anatomy: Anatomy, first: Value, last: Value) -> bool:
+    """Whether an activation stands on a way from one map to another."""
+    between = (s for s in anatomy.trace.steps if last.descends_from(s.output))
+    return any(is_activation(s) for s in between if s.output.descends_from(first))
 
 
 def made_of_several(step: Step) -> bool:
