@@ -39,8 +39,11 @@ class Small(nn.Module):
     def end(self, logits: Tensor) -> Tensor:
         return logits
 
+    def begin(self, x: Tensor) -> Tensor:
+        return torch.relu(self.enter(x))
+
     def forward(self, x: Tensor) -> Tensor:
-        skip = torch.relu(self.enter(x))
+        skip = self.begin(x)
         joined = self.join(skip, self.up(self.down(skip)))
         return self.end(self.head(torch.relu(self.leave(joined))))
 
@@ -56,9 +59,8 @@ class Circular(Small):
     def down(self, skip: Tensor) -> Tensor:
         return super().down(torch.relu(skip))
 
-    def forward(self, x: Tensor) -> Tensor:
-        skip = torch.relu(self.again(self.enter(x)))
-        return self.head(torch.relu(self.leave(self.join(skip, self.up(self.down(skip))))))
+    def begin(self, x: Tensor) -> Tensor:
+        return torch.relu(self.again(self.enter(x)))
 
 
 class OneImageOnly(Small):
@@ -487,10 +489,9 @@ class Axial(Small):
         self.rows = nn.Conv2d(4, 4, (1, 3), padding="same", groups=4)
         self.columns = nn.Conv2d(4, 4, (3, 1), padding="same", groups=4)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def begin(self, x: Tensor) -> Tensor:
         entered = self.enter(x)
-        skip = entered + self.rows(entered) + self.columns(entered)
-        return self.head(torch.relu(self.leave(self.join(skip, self.up(self.down(skip))))))
+        return entered + self.rows(entered) + self.columns(entered)
 
 
 class StridedTwice(Small):
@@ -813,10 +814,9 @@ class Stream(Small):
         super().__init__()
         self.one, self.other = (nn.Conv2d(4, 4, 3, padding=1) for _ in range(2))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def begin(self, x: Tensor) -> Tensor:
         stream = self.enter(x)
-        skip = stream + self.other(torch.relu(self.one(stream)))
-        return self.head(torch.relu(self.leave(self.join(skip, self.up(self.down(skip))))))
+        return stream + self.other(torch.relu(self.one(stream)))
 
 
 class StridedSkip(nn.Module):

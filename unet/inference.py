@@ -20,7 +20,7 @@ from unet.anatomy import (
     plain,
 )
 from unet.examination import Examination
-from unet.tracing import SQUASHING, Value
+from unet.tracing import SQUASHING, VIEWS, Value
 
 UNKNOWN = "unknown"
 FOLLOWED: Final = ("depth", "skip", "unskipped", "upsampling", "legal_sizes", "receptive_field")
@@ -186,7 +186,7 @@ def upsampling(anatomy: Anatomy) -> str:
             found.append("transposed")
         else:
             corners = "_corners" if up.step.settings.get("align_corners") else ""
-            by_hand = up.step.operation in ("view", "_unsafe_view", "index_select")
+            by_hand = up.step.operation in VIEWS | {"index_select"}
             kind = "nearest" if by_hand else RESIZES.get(up.step.operation, UNKNOWN)
             found.append(kind + corners)
     return commonest(found, "none")

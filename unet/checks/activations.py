@@ -64,8 +64,8 @@ def convolutions_are_separated(x: Examination) -> Iterator[Finding]:
     straight = [s for s in anatomy.trace.steps if is_straight(s) and anatomy.is_live(s.output)]
     if straight:
         yield fail(
-            f"{len(straight)} leaky ReLUs have a slope of 1, as nn.LeakyReLU(True) has: they bend "
-            f"nothing"
+            f"leaky ReLUs have a slope of 1 ({len(straight)}), as nn.LeakyReLU(True) has: they "
+            f"bend nothing"
         )
         return
     bare: list[tuple[Conv, Conv]] = []

@@ -254,8 +254,8 @@ def translations_commute(x: Examination) -> Iterator[Finding]:
         return
     columns = list(shifted_along(x, x.axes + 1))
     attends = any(s.operation in ATTENDING - {"_softmax"} for s in x.anatomy.trace.steps)
-    seen = {not found: found for found in (rows, columns)}
-    if len(seen) == 2 and FELT in seen[False][0].message and not attends:
+    differ = bool(rows) != bool(columns)
+    if differ and FELT in (rows or columns)[0].message and not attends:
         whole, local = ("columns", "rows") if columns else ("rows", "columns")
         yield fail(
             f"each part of the output feels what changes in a few {whole} of the image, and not so "
