@@ -63,16 +63,27 @@ def ways_to_fill(net: nn.Module) -> Iterator[dict[str, str]]:
             yield dict(zip(names, kinds, strict=True))
 
 
-def filled(net: nn.Module, way: Mapping[str, str], other: str = "") -> nn.Module:
+def filled(
+    net: nn.Module, way: Mapping[str, str], other: str = "", *, in_turn: bool = False
+) -> nn.Module:
     """A net of the same layers, under the same names, whose forward takes an image alone.
 
-    The argument `other` is given another value than the rest of the time.
+    The argument `other` is given another value than the rest of the time: of a batch every image
+    or, `in_turn`, every second one.
     """
     kind = type(net)
 
+    def given(name: str, image: Tensor) -> Tensor:
+        usual, another = KINDS[way[name]]
+        if name != other:
+            return usual(image)
+        if not in_turn:
+            return another(image)
+        made = ((another if i % 2 else usual)(image[i : i + 1]) for i in range(len(image)))
+        return torch.cat(list(made))
+
     def forward(self: nn.Module, image: Tensor) -> object:
-        given = {name: KINDS[of][name == other](image) for name, of in way.items()}
-        return kind.forward(self, image, **given)
+        return kind.forward(self, image, **{name: given(name, image) for name in way})
 
     members: dict[str, Any] = {"forward": forward}
     twin = copy.copy(net)

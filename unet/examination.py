@@ -367,6 +367,26 @@ class Examination:
             if self.repeats and not any(self._depends_on(name, anew) for anew in (False, True))
         ]
 
+    def gap_in_company(self, name: str) -> float:
+        """How far logits of two images differ if they are given together or one by one.
+
+        Each is given another value of the further input `name`; 0 if one of the ways fails.
+        """
+        net = copied(self.asked).to(self.witness.dtype)
+        if self.witness.exact:
+            randomise(net)
+        images = [self.image(self.sides, seed=seed).to(self.witness.dtype) for seed in (1, 2)]
+        nets = (
+            filled(net, self.further_inputs),
+            filled(net, self.further_inputs, name),
+            filled(net, self.further_inputs, name, in_turn=True),
+        )
+        runs = map(attempt, nets, (*images, torch.cat(images)))
+        one, other, both = (run.output for run in runs)
+        if one is None or other is None or both is None:
+            return 0.0
+        return difference(both, torch.cat([one, other]))
+
     def _depends_on(self, name: str, anew: bool) -> bool:
         net = copied(self.asked)
         if anew:

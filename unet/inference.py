@@ -10,6 +10,7 @@ from unet.anatomy import (
     ALMOST,
     NORMS,
     PADS,
+    PRODUCTS,
     RESIZES,
     Anatomy,
     Conv,
@@ -20,7 +21,7 @@ from unet.anatomy import (
     plain,
 )
 from unet.examination import Examination
-from unet.tracing import SQUASHING, VIEWS, Value
+from unet.tracing import SQUASHING, VIEWS, Step, Value
 
 UNKNOWN = "unknown"
 FOLLOWED: Final = ("depth", "skip", "unskipped", "upsampling", "legal_sizes", "receptive_field")
@@ -54,9 +55,9 @@ def infer(x: Examination) -> dict[str, Any]:
         "legal_sizes": f"{x.side % x.lattice} + {x.lattice}k" if anatomy.downs else "any",
         "margin": x.side - output.shape[-1],
         "off_grid": off_grid(x),
-        "receptive_field": [
-            math.ceil(place.before) + math.ceil(place.after) + 1 for place in places
-        ],
+        "receptive_field": "the whole image"
+        if looks_at_the_whole_image(anatomy)
+        else [math.ceil(place.before) + math.ceil(place.after) + 1 for place in places],
     } | lost
 
 
@@ -239,6 +240,52 @@ def macs(anatomy: Anatomy) -> int:
         total += window * math.prod(pixels.shape[2:]) * pixels.shape[0]
     return total
 
+
+def looks_at_the_whole_image(anatomy: Anatomy) -> str:
+    """The operation by which every pixel reaches every other; empty if none is seen."""
+    for step in anatomy.trace.steps:
+        if not anatomy.is_live(step.output) or not step.output.from_image:
+            continue
+        mixes = step.operation in ATTENDING and not is_layer(step)
+        if mixes or runs_along_a_side(step):
+            return step.operation
+        source = step.source
+        if source is None or len(source.shape) < 3:
+            continue
+        if step.operation in REDUCING and len(step.output.spatial) < len(source.spatial):
+            return step.operation
+    return ""
+
+
+def is_layer(step: Step) -> bool:
+    """Whether the step is a product with weights, as a linear layer is."""
+    return step.operation in PRODUCTS and sum(v.from_image for v in step.inputs) < 2
+
+
+def runs_along_a_side(step: Step) -> bool:
+    """Whether the step is a softmax over pixels or tokens, in place of channels."""
+    if step.operation != "_softmax":
+        return False
+    (source, *_) = step.inputs
+    dim = int(step.settings["dim"]) % len(source.shape)
+    return not source.spatial or source.places[dim] is not None
+
+
+ATTENDING: Final = frozenset(
+    {
+        "bmm", "baddbmm", "_scaled_dot_product_flash_attention_for_cpu",
+        "_scaled_dot_product_attention_math", "scaled_dot_product_attention", "_fft_r2c",
+    }
+)  # fmt: skip
+"""Operations by which each pixel may reach all others."""
+
+REDUCING: Final = frozenset(
+    {
+        "mean", "sum", "amax", "amin", "max", "_adaptive_avg_pool2d", "adaptive_max_pool2d",
+        "_adaptive_avg_pool3d", "var_mean", "std", "var", "linalg_vector_norm",
+    }
+)  # fmt: skip
+"""Operations that make one number of a whole side."""
 
 FINAL: Final = frozenset(
     {

@@ -58,16 +58,27 @@ def way_onward(anatomy: Anatomy, conv: Conv) -> Way:
 
 
 def convolutions_are_separated(x: Examination) -> Iterator[Finding]:
-    """Yield a finding for each convolution that another follows without an activation."""
-    anatomy = x.anatomy
-    outputs = {value.index for value in anatomy.trace.outputs}
+    """Yield a finding for the first of the ways in which layers are not separated."""
+    for look in (straight_activations, followed_at_once, opened_at_once, mixed_at_once):
+        found = next(look(x.anatomy), None)
+        if found is not None:
+            yield found
+            return
+
+
+def straight_activations(anatomy: Anatomy) -> Iterator[Finding]:
+    """Yield a finding if there are activations that bend nothing."""
     straight = [s for s in anatomy.trace.steps if is_straight(s) and anatomy.is_live(s.output)]
     if straight:
         yield fail(
             f"leaky ReLUs have a slope of 1 ({len(straight)}), as nn.LeakyReLU(True) has: they "
             f"bend nothing"
         )
-        return
+
+
+def followed_at_once(anatomy: Anatomy) -> Iterator[Finding]:
+    """Yield a finding for convolutions that others follow without an activation."""
+    outputs = {value.index for value in anatomy.trace.outputs}
     bare: list[tuple[Conv, Conv]] = []
     for conv in anatomy.convs:
         plain_block = (
@@ -103,7 +114,38 @@ def convolutions_are_separated(x: Examination) -> Iterator[Finding]:
             + ": two convolutions in a row are one",
             pairs=[(a.name, b.name) for a, b in bare],
         )
-        return
+
+
+def opened_at_once(anatomy: Anatomy) -> Iterator[Finding]:
+    """Yield a finding for a block that opens without the activation of the others.
+
+    Where a net activates before its convolutions, a block opens with a norm of a sum or of a
+    concatenation, and an activation.
+    """
+    bare: list[Conv] = []
+    bent = 0
+    for conv in anatomy.convs:
+        if not conv.is_spatial or conv.transposed or not conv.is_learnt or conv.is_depthwise:
+            continue
+        steps = list(anatomy.way_back(conv.source))
+        meets = bool(steps) and len({v.index for v in steps[-1].inputs if v.from_image}) > 1
+        normed = any(NORMS.get(plain(step.operation), "layer") != "layer" for step in steps)
+        if not anatomy.is_live(conv.output) or not meets or not normed:
+            continue
+        if any(map(is_activation, steps[:-1])):
+            bent += 1
+        else:
+            bare.append(conv)
+    if bare and bent >= 3 * len(bare):
+        yield fail(
+            f"no activation before {bare[0].name}, whose input is normalised where maps have met: "
+            f"{bent} other convolutions have one there",
+            convolutions=[conv.name for conv in bare],
+        )
+
+
+def mixed_at_once(anatomy: Anatomy) -> Iterator[Finding]:
+    """Yield a finding for two layers in a row that only mix the channels of each pixel."""
     for one, other in mixed_twice(anatomy):
         last = leads_out(anatomy, other.step.output)
         # The end of a linear bottleneck and the head: one too many, and no harm done.
@@ -112,7 +154,6 @@ def convolutions_are_separated(x: Examination) -> Iterator[Finding]:
             f"pixel, so that two in a row are one",
             pairs=[(one.name, other.name)],
         )
-        return
 
 
 def resampled_twice(anatomy: Anatomy, conv: Conv) -> list[tuple[Conv, Conv]]:

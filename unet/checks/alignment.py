@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from unet.anatomy import Anatomy, apart, plain
 from unet.checks.finding import UNSTEADY, Check, Finding, fail, in_words, skip, warn
 from unet.examination import Examination
-from unet.inference import macs
+from unet.inference import ATTENDING, looks_at_the_whole_image, macs
 from unet.running import WithoutImageStatistics, WithoutPositions, difference
 from unet.tracing import SHAPE_ONLY, Value
 
@@ -253,9 +253,9 @@ def translations_commute(x: Examination) -> Iterator[Finding]:
         yield from rows
         return
     columns = list(shifted_along(x, x.axes + 1))
-    attends = any(s.operation in ATTENDING - {"_softmax"} for s in x.anatomy.trace.steps)
+    attends = any(s.operation in ATTENDING for s in x.anatomy.trace.steps)
     differ = bool(rows) != bool(columns)
-    if differ and FELT in (rows or columns)[0].message and not attends:
+    if differ and "felt" in (rows or columns)[0].evidence and not attends:
         whole, local = ("columns", "rows") if columns else ("rows", "columns")
         yield fail(
             f"each part of the output feels what changes in a few {whole} of the image, and not so "
@@ -263,9 +263,6 @@ def translations_commute(x: Examination) -> Iterator[Finding]:
         )
         return
     yield from rows or columns
-
-
-FELT: Final = "every part of the output feels the border"
 
 
 def shifted_along(x: Examination, axis: int) -> Iterator[Finding]:
@@ -313,7 +310,10 @@ def shifted_along(x: Examination, axis: int) -> Iterator[Finding]:
                 "operation that looks at the whole image is to be seen: pixels are mixed up"
             )
         else:
-            yield skip(f"on {side} pixels {FELT}" + (f", through {reason}" if reason else ""))
+            through = f", through {reason}" if reason else ""
+            yield skip(
+                f"on {side} pixels every part of the output feels the border{through}", felt=side
+            )
     elif difference(one, two) > witness.equal:
         positions = holds_positions(x.anatomy)
         yield (warn if positions else fail)(
@@ -373,33 +373,6 @@ def places_differ(x: Examination) -> Iterator[Finding]:
     if flat.shape[-1] > 1 and (flat.max(-1).values == flat.min(-1).values).all():
         yield fail("the output is the same at every place of the image", value=flat[0, 0, 0].item())
 
-
-def looks_at_the_whole_image(anatomy: Anatomy) -> str:
-    """The operation by which every pixel reaches every other; empty if none is seen."""
-    for step in anatomy.trace.steps:
-        if step.operation in ATTENDING and any(value.from_image for value in step.inputs):
-            return step.operation
-        source = step.source
-        if source is None or not anatomy.is_live(step.output) or len(source.shape) < 3:
-            continue
-        if step.operation in REDUCING and len(step.output.spatial) < len(source.spatial):
-            return step.operation
-    return ""
-
-
-ATTENDING: Final = frozenset(
-    {
-        "bmm", "baddbmm", "_scaled_dot_product_flash_attention_for_cpu", "_softmax",
-        "_scaled_dot_product_attention_math", "scaled_dot_product_attention", "_fft_r2c",
-    }
-)  # fmt: skip
-
-REDUCING: Final = frozenset(
-    {
-        "mean", "sum", "amax", "amin", "max", "_adaptive_avg_pool2d", "adaptive_max_pool2d",
-        "_adaptive_avg_pool3d", "var_mean", "std", "var", "linalg_vector_norm",
-    }
-)  # fmt: skip
 
 LARGEST: Final = {2: 400, 3: 64}
 

@@ -47,6 +47,17 @@ def samples_do_not_mix(x: Examination) -> Iterator[Finding]:
             f"of their range",
             difference=gap,
         )
+        return
+    for name in x.further_inputs:
+        gap = x.gap_in_company(name)
+        if gap > max(x.witness.equal, ROUNDED):
+            yield fail(
+                f"an image in a batch is given another one's {name}: its logits differ by "
+                f"{gap:.2g} of their range from those that it gets alone",
+                argument=name,
+                difference=gap,
+            )
+            return
 
 
 ROUNDED: Final = 0.01

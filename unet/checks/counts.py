@@ -9,7 +9,7 @@ from typing import Final
 
 from unet.anatomy import NORMS, Anatomy, plain
 from unet.checks.activations import leads_out
-from unet.checks.finding import Check, Finding, fail, skip, warn
+from unet.checks.finding import Check, Finding, counted, fail, skip, warn
 from unet.examination import Examination
 from unet.inference import infer
 from unet.tracing import BUFFER, PARAMETER, Step, Value
@@ -21,7 +21,10 @@ def every_parameter_is_used(x: Examination) -> Iterator[Finding]:
     used = {v.name for v in x.anatomy.trace.values if v.kind == PARAMETER and live >> v.index & 1}
     idle = [name for name, p in x.net.named_parameters() if name not in used | x.used_in_training]
     if idle:
-        yield fail(f"{len(idle)} parameters are never used, {idle[0]} first", parameters=idle)
+        yield fail(
+            f"{counted(len(idle), 'parameter', ('is', 'are'))} never used, {idle[0]} first",
+            parameters=idle,
+        )
 
 
 def no_parameter_is_frozen(x: Examination) -> Iterator[Finding]:
@@ -33,7 +36,9 @@ def no_parameter_is_frozen(x: Examination) -> Iterator[Finding]:
     ]
     if frozen:
         yield fail(
-            f"{len(frozen)} parameters ask for no gradient, {frozen[0]} first", parameters=frozen
+            f"{counted(len(frozen), 'parameter', ('asks', 'ask'))} for no gradient, "
+            f"{frozen[0]} first",
+            parameters=frozen,
         )
 
 

@@ -46,13 +46,20 @@ def warn(message: str, **evidence: Any) -> Finding:
     return Finding("warn", message, evidence)
 
 
-def skip(reason: str) -> Finding:
+def skip(reason: str, **evidence: Any) -> Finding:
     """The check could not decide, for this reason."""
-    return Finding("skip", reason)
+    return Finding("skip", reason, evidence)
 
 
 UNSTEADY: Final = "the same image gets other logits each time, so that nothing can be compared"
 """A reason that several checks have."""
+
+
+def counted(number: int, what: str, verbs: tuple[str, str] = ("", "")) -> str:
+    """As in `1 parameter is` and `2 parameters are`, or without a verb."""
+    one, several = verbs
+    words = f"{number} {what} {one}" if number == 1 else f"{number} {what}s {several}"
+    return words.rstrip()
 
 
 def in_words(sides: tuple[int, ...]) -> str:

@@ -9,7 +9,7 @@ from typing import Final
 from torch import Tensor
 
 from unet.anatomy import ALMOST, RESIZES, Anatomy, Change, came_up, level_of, plain
-from unet.checks.finding import Check, Finding, fail, in_words, skip, warn
+from unet.checks.finding import Check, Finding, counted, fail, in_words, skip, warn
 from unet.examination import Examination, Gradients
 from unet.inference import encoder_convs, joined_levels, unskipped
 from unet.tracing import CONSTANT, Step, Value
@@ -247,7 +247,7 @@ def everything_is_used(x: Examination) -> Iterator[Finding]:
         only_trained = all(conv.weight.name in x.used_in_training for conv in dead)
         yield (warn if only_trained else fail)(
             f"computed and thrown away{' in evaluation' if only_trained else ''}: {dead[-1].name}"
-            + (f" and {len(dead) - 1} convolutions before it" if len(dead) > 1 else ""),
+            + (f" and {counted(len(dead) - 1, 'convolution')} before it" if len(dead) > 1 else ""),
             convolutions=[conv.name for conv in dead],
         )
         if not only_trained:
@@ -312,13 +312,31 @@ def skips_leave_from_the_end_of_their_level(x: Examination) -> Iterator[Finding]
             v.descends_from(source) or source.descends_from(v) for v in skips
         ):
             continue
-        if not any(v.descends_from(conv.output) for v in skips for conv in last):
+        if any(v.descends_from(conv.output) for v in skips for conv in last):
+            continue
+        if not looks_down_from_a_skip(anatomy, down, skips):
             level = level_of(source.step)
             yield fail(
                 f"level {level}: the skip is taken before {last[-1].name}, the last convolution "
                 f"of its level",
                 level=level,
             )
+
+
+def looks_down_from_a_skip(anatomy: Anatomy, down: Change, skips: list[Value]) -> bool:
+    """Whether the level's end was skipped and led down elsewhere, and this is made of it later.
+
+    As in a gate that compares it with what comes up.
+    """
+    for other in anatomy.downs:
+        end = other.before
+        if other is down or end is down.before or not down.before.descends_from(end):
+            continue
+        if abs(end.step / down.before.step - 1) < 0.3:
+            last = anatomy.last_convs(end)
+            if any(v.descends_from(conv.output) for v in skips for conv in last):
+                return True
+    return False
 
 
 def what_goes_down_was_convolved(x: Examination) -> Iterator[Finding]:

@@ -1,0 +1,159 @@
+"""What a net does when it is run: a net for every message, and sound ones that earn none."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from tests.checks.small import Factory, Said, Small
+
+
+class OneImageOnly(Small):
+    def forward(self, x: Tensor) -> Tensor:
+        if len(x) > 1 and not self.training:
+            raise ValueError("one image at a time")
+        return super().forward(x)
+
+
+class FirstImageOnly(Small):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x[:1])
+
+
+class Dark(Small):
+    def forward(self, x: Tensor) -> Tensor:
+        if x.std() > 2:
+            raise ValueError("too bright")
+        return super().forward(x)
+
+
+class SingleOnly(Small):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.float())
+
+
+class Promoted(Small):
+    def end(self, logits: Tensor) -> Tensor:
+        return logits.float()
+
+
+class Filled(Small):
+    start: ClassVar[float] = 0.5
+
+    def __init__(self) -> None:
+        super().__init__()
+        nn.init.constant_(self.leave.weight, self.start)
+
+
+class NotNumbers(Filled):
+    start = float("nan")
+
+
+class Enormous(Small):
+    def end(self, logits: Tensor) -> Tensor:
+        return logits * 1e9
+
+
+class Infinite(Small):
+    def end(self, logits: Tensor) -> Tensor:
+        return logits / torch.zeros(())
+
+
+class Unsteady(Small):
+    def end(self, logits: Tensor) -> Tensor:
+        return logits + torch.rand(())
+
+
+class OnTheCPU(Small):
+    """Adds a tensor of the CPU's, wherever the net is."""
+
+    def join(self, skip: Tensor, risen: Tensor) -> Tensor:
+        return super().join(skip, risen) + torch.ones(8, 1, 1)
+
+
+class Attached(Small):
+    """Keeps a tensor that is neither parameter nor buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shift = torch.ones(8, 1, 1)
+
+    def join(self, skip: Tensor, risen: Tensor) -> Tensor:
+        return super().join(skip, risen) + self.shift.to(skip.dtype)
+
+
+class ToTheCPU(Small):
+    def join(self, skip: Tensor, risen: Tensor) -> Tensor:
+        return super().join(skip.cpu(), risen.cpu())
+
+
+class Hooked(Small):
+    """Hands its skip on through a hook that holds on to this very net."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        kept: list[Tensor] = []
+        self.kept = kept
+        self.enter.register_forward_hook(lambda _module, _inputs, made: kept.append(made))
+
+    def join(self, skip: Tensor, risen: Tensor) -> Tensor:
+        return super().join(torch.relu(self.kept.pop()), risen)
+
+
+class ZeroHead(Small):
+    """Starts at zero at its end: it learns all the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        nn.init.zeros_(self.head.weight)
+
+
+class SwitchedOff(Small):
+    """Has a branch whose weight is one number that starts at zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.branch, self.weight = nn.Conv2d(8, 8, 1), nn.Parameter(torch.zeros(1))
+
+    def down(self, skip: Tensor) -> Tensor:
+        deep = super().down(skip)
+        return deep + self.weight * self.branch(deep)
+
+
+SAID: list[Said] = [
+    (ToTheCPU, "follows_to_other_devices_and_dtypes", "warn", "brings a map back"),
+    (OneImageOnly, "samples_of_a_batch_do_not_mix", "fail", "one image and not on a batch of two"),
+    (FirstImageOnly, "samples_of_a_batch_do_not_mix", "fail", "a batch of 2 comes out as 1"),
+    (Dark, "evaluation_repeats", "fail", "a second call fails: ValueError: too bright"),
+    (Dark, "samples_of_a_batch_do_not_mix", "skip", "one image alone does not run"),
+    (Unsteady, "samples_of_a_batch_do_not_mix", "skip", "other logits each time"),
+    (Unsteady, "evaluation_repeats", "fail", r"given again \(at random\)"),
+    (Unsteady, "mirrored_images_give_mirrored_outputs", "skip", "other logits each time"),
+    (Unsteady, "shifted_images_give_shifted_outputs", "skip", "other logits each time"),
+    (
+        SingleOnly,
+        "follows_to_other_devices_and_dtypes",
+        "warn",
+        r"does not run after .to\(torch.float64\)",
+    ),
+    (
+        Promoted,
+        "follows_to_other_devices_and_dtypes",
+        "warn",
+        r"returns torch.float32 after .to\(torch.float64\)",
+    ),
+    (Filled, "weights_start_sanely", "fail", "all weights of leave.weight start at 0.5"),
+    (NotNumbers, "weights_start_sanely", "fail", "leave.weight holds values that are not numbers"),
+    (NotNumbers, "first_logits_are_sane", "fail", "the first logits are not finite"),
+    (Enormous, "first_logits_are_sane", "fail", "the first logits reach"),
+    (OnTheCPU, "follows_to_other_devices_and_dtypes", "fail", "forward makes without a device"),
+    (Attached, "follows_to_other_devices_and_dtypes", "fail", "shift, a tensor that is no buffer"),
+]
+
+SOUND: list[Factory] = [
+    Hooked,
+    ZeroHead,
+    SwitchedOff,
+]
