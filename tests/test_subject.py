@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -198,6 +199,27 @@ def test_no_subject_takes_the_tool_down(nets: Path) -> None:
     for (name, error), report in zip(expected.items(), reports(targets, request), strict=True):
         assert report["verdict"] == ("sound" if error is None else "error"), (name, report)
         assert (error or "") in report.get("error", ""), (name, report)
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        ("self.conv = nn.Conv2d(3, 'x', 3)", r"^TypeError: .* \(own.py:6\)$"),
+        ("torch.zeros(1, 3).reshape(2, 2)", r"^RuntimeError: .* \(own.py:6\)$"),
+        (
+            "self.forward = lambda x: torch.cat([x, x[..., 1:]], 1)",
+            r"on no image: .* \(own.py:6\)$",
+        ),
+    ],
+)
+def test_an_error_is_told_with_its_line(tmp_path: Path, broken: str, said: str) -> None:
+    """That of the net's own code, however deep inside torch it came up."""
+    lines = ["import torch", "from torch import nn", "class Own(nn.Module):"]
+    lines += ["    def __init__(self):", "        super().__init__()", f"        {broken}"]
+    path = tmp_path / "own.py"
+    path.write_text("\n".join(lines))
+    (report,) = reports([read_target(f"{path}:Own")], Request())
+    assert re.search(said, report["error"]), report
 
 
 @pytest.mark.parametrize(

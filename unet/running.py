@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 import random
 import sys
+import sysconfig
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, final
 
 import torch
@@ -37,9 +40,30 @@ def attempt(net: nn.Module, image: Tensor) -> Run:
 
 
 def in_one_line(error: Exception) -> str:
-    """The kind of an error and the first line of its text."""
+    """The kind of an error, the first line of its text, and the line of code that it came from."""
     text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0] if text else ''}"[:300]
+    return f"{type(error).__name__}: {text[0] if text else ''}"[:300] + line_of(error)
+
+
+def line_of(error: BaseException) -> str:
+    """As in ` (net.py:42)`: the last line on the way to an error that its author can change.
+
+    That is one in neither torch, Python nor this package, nor in other packages if there is one
+    outside of them. Empty if there is none.
+    """
+    found: list[tuple[bool, str]] = []
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        file = frame.f_code.co_filename
+        installed = "site-packages" in file
+        theirs = file.startswith(NOT_THEIRS) or (file.startswith(PYTHON) and not installed)
+        if file.endswith(".py") and not theirs:
+            found.append((not installed, f" ({Path(file).name}:{line})"))
+    own = [place for is_own, place in found if is_own]
+    return (own or [place for _, place in found] or [""])[-1]
+
+
+NOT_THEIRS: Final = (str(Path(__file__).parent), str(Path(torch.__file__).parent))
+PYTHON: Final = sysconfig.get_paths()["stdlib"]
 
 
 def main_output(returned: object) -> Tensor | None:

@@ -318,13 +318,16 @@ def _examine(sender: Connection, target: Target, request: Request) -> None:
 
 
 def _in_one_line(error: BaseException) -> str:
+    from unet.running import line_of
+
     try:
         text = shortened(" ".join(str(error).split()), 400)
     except Exception:  # noqa: BLE001  # an error whose text is an error
         text = ""
     if isinstance(error, Refusal):
         return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    said = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return said + line_of(error)
 
 
 def _limit_memory(limit: float) -> None:
