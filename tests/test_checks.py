@@ -7,13 +7,13 @@ import re
 import pytest
 import torch
 
-from tests.checks import activations, alignment, behaviour, counts, sizes, wiring
+from tests.checks import activations, alignment, behaviour, counts, sizes, skips, wiring
 from tests.checks.small import Factory, Small, alarms, says
 from unet.checks import CHECKS
 from unet.examination import Examination
 from unet.verify import run_check
 
-FAMILIES = (sizes, alignment, wiring, activations, behaviour, counts)
+FAMILIES = (sizes, alignment, skips, wiring, activations, behaviour, counts)
 
 
 @pytest.mark.parametrize(

@@ -59,15 +59,19 @@ MAP = {
         "unet.checks.finding",
     },
     "unet.checks.behaviour": {
-        "unet.anatomy", "unet.running", "unet.examination", "unet.checks.finding",
+        "unet.tracing", "unet.anatomy", "unet.running", "unet.examination", "unet.checks.finding",
     },
     "unet.checks.sizes": {"unet.anatomy", "unet.examination", "unet.checks.finding"},
     "unet.checks.alignment": {
         "unet.tracing", "unet.anatomy", "unet.running", "unet.examination", "unet.inference",
         "unet.checks.finding",
     },
-    "unet.checks.wiring": {
+    "unet.checks.skips": {
         "unet.tracing", "unet.anatomy", "unet.examination", "unet.inference", "unet.checks.finding",
+    },
+    "unet.checks.wiring": {
+        "unet.tracing", "unet.anatomy", "unet.running", "unet.examination", "unet.inference",
+        "unet.checks.finding", "unet.checks.skips",
     },
     "unet.checks.counts": {
         "unet.tracing", "unet.anatomy", "unet.examination", "unet.inference", "unet.checks.finding",
@@ -79,12 +83,12 @@ MAP = {
     },
     "unet.checks": {
         "unet.checks.finding", "unet.checks.activations", "unet.checks.behaviour",
-        "unet.checks.sizes", "unet.checks.alignment", "unet.checks.wiring", "unet.checks.counts",
-        "unet.checks.paper",
+        "unet.checks.sizes", "unet.checks.alignment", "unet.checks.skips", "unet.checks.wiring",
+        "unet.checks.counts", "unet.checks.paper",
     },
     "unet.verify": {"unet.examination", "unet.inference", "unet.checks.finding", "unet.checks"},
     "unet.testing": {"unet.examination", "unet.checks", "unet.verify"},
-    "unet.subject": {"unet.refusal", "unet.verify"},
+    "unet.subject": {"unet.refusal", "unet.running", "unet.verify"},
     "unet": {"unet.refusal", "unet.spec", "unet.model", "unet.tiling", "unet.testing"},
     "unet.__main__": {
         "unet.refusal", "unet.spec", "unet.algebra", "unet.memory", "unet.cost", "unet.verify",

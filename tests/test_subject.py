@@ -208,7 +208,7 @@ def test_no_subject_takes_the_tool_down(nets: Path) -> None:
         ("torch.zeros(1, 3).reshape(2, 2)", r"^RuntimeError: .* \(own.py:6\)$"),
         (
             "self.forward = lambda x: torch.cat([x, x[..., 1:]], 1)",
-            r"on no image: .* \(own.py:6\)$",
+            r"on no image: .* \(own.py:6\);",
         ),
     ],
 )

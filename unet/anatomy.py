@@ -80,7 +80,7 @@ def is_activation(step: Step) -> bool:
 
 def is_straight(step: Step) -> bool:
     """Whether the step is a leaky ReLU that leaks all: `nn.LeakyReLU(True)` has a slope of 1."""
-    return plain(step.operation) == "leaky_relu" and step.settings["negative_slope"] == 1
+    return plain(step.operation) == "leaky_relu" and step.settings["negative_slope"] >= 1
 
 
 @final

@@ -7,7 +7,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, final
 
@@ -18,7 +18,15 @@ from torch.nn.parameter import is_lazy
 from unet.anatomy import Anatomy
 from unet.arguments import filled, required, ways_to_fill, ways_to_offer
 from unet.refusal import Refusal
-from unet.running import SEEDS, Run, attempt, difference, in_one_line, seeded
+from unet.running import (
+    SEEDS,
+    Run,
+    attempt,
+    difference,
+    in_one_line,
+    random_states,
+    seeded,
+)
 from unet.tracing import PARAMETER, Trace, trace
 
 SIDES: Final[Mapping[int, tuple[int, ...]]] = {
@@ -29,6 +37,9 @@ SIDES: Final[Mapping[int, tuple[int, ...]]] = {
 
 FEW: Final = 5
 """So many of these sides are tried where much else has to be tried with each."""
+
+MANY: Final = 8
+"""Of more channels of the image nobody expects that each is read, and each takes a run."""
 
 DRAWS: Final = 12
 """A net that draws at random is repeated so often: one of five may come out alike twice."""
@@ -69,7 +80,7 @@ class Witness:
 class Repetition:
     """Runs on one image, on it again, on another one, and on the first once more.
 
-    `changed` names the buffers that these runs have changed.
+    `changed` names the buffers and parameters that these runs have changed.
     """
 
     first: Run
@@ -92,6 +103,10 @@ class Lesson:
     anatomy: Anatomy | None
     untaught: frozenset[str] = frozenset()
     """The parameters that got no gradient."""
+    still: frozenset[str] = frozenset()
+    """The kernels whose gradient was zero throughout; few units of a layer may be so by chance."""
+    in_training: bool = True
+    """Whether `train()` has brought the net to training mode."""
     error: str = ""
 
 
@@ -102,6 +117,8 @@ class Gradients:
 
     at: Mapping[int, float | None]
     error: str = ""
+    sizes: Mapping[int, float] = field(default_factory=dict)
+    """The largest value of each of these tensors, by its index."""
 
 
 @final
@@ -134,6 +151,7 @@ class Examination:
         self.asked: nn.Module = self.net
         """The net as it came, which asks for further inputs as well."""
         self.further_inputs: Mapping[str, str] = {}
+        self._last_error = "there are too many"
         self._take_one_image(tuple(tried))
         try:
             self.in_channels, side = self._find_side(tuple(tried))
@@ -163,8 +181,9 @@ class Examination:
         asked = ", ".join(argument.name for argument in required(self.net))
         if asked and not self._fill(ways_to_fill(self.net), channels):
             raise Refusal(
-                f"forward also asks for {asked}, and neither numbers nor a second image would do: "
-                f"wrap the net in a module whose forward takes one image alone"
+                f"forward also asks for {asked}, and neither numbers nor a second image would do"
+                f" ({self._last_error}): wrap the net in a module whose forward takes one image "
+                f"alone"
             )
 
     def _fill(self, ways: Iterator[dict[str, str]], channels: tuple[int, ...]) -> bool:
@@ -177,9 +196,11 @@ class Examination:
             # In a batch of two a number for each image cannot pass for a map.
             for side in SIDES[self.axes][:FEW]:
                 image = torch.zeros(2, count, *(side,) * self.axes, dtype=self.dtype)
-                if attempt(self.net, image).output is not None:
+                run = attempt(self.net, image)
+                if run.output is not None:
                     self.further_inputs = way
                     return True
+                self._last_error = run.error
         self.net = net
         return False
 
@@ -192,7 +213,11 @@ class Examination:
             if run.output is not None and run.output.dim() >= 3 and min(run.output.shape) > 0:
                 return count, side
             errors.append(run.error or "it returned no map")
-        raise Refusal(f"the net ran on no image: {errors[0]}")
+        sides = SIDES[self.axes]
+        raise Refusal(
+            f"the net ran on no image: {errors[0]}; tried were sides of {min(sides)} to "
+            f"{max(sides)}"
+        )
 
     def _onto_the_grid(self, side: int) -> tuple[int, Anatomy]:
         """The next side at which every pooling halves exactly, if there is one nearby."""
@@ -238,9 +263,12 @@ class Examination:
 
     @property
     def off_grid(self) -> tuple[tuple[int, ...], ...]:
-        """Sizes that a pooling cannot halve exactly."""
-        more = [1, self.lattice - 1] if self.anatomy.downs else [1]
-        return tuple((self.side + extra,) * self.axes for extra in dict.fromkeys(more))
+        """Sizes that a pooling cannot halve exactly: a square and, if it pools, an oblong."""
+        square = (self.side + 1,) * self.axes
+        if not self.anatomy.downs:
+            return (square,)
+        oblong = (*square[:-1], self.side + self.lattice - 1)
+        return tuple(dict.fromkeys((square, oblong)))
 
     @cached_property
     def dtype(self) -> torch.dtype:
@@ -260,7 +288,11 @@ class Examination:
 
     @cached_property
     def is_one_of_a_kind(self) -> bool:
-        """Whether a hook of the net's holds on to the net itself: a copy would use both."""
+        """Whether no copy would do: a hook of the net's may hold on to the net itself."""
+        if isinstance(self.net, torch.jit.ScriptModule) and not hasattr(
+            copied(self.net), "forward"
+        ):
+            return True
         kinds = ("_forward_hooks", "_forward_pre_hooks")
         tables = [getattr(m, kind, {}) for m in self.net.modules() for kind in kinds]
         return any(getattr(hook, "__closure__", None) for t in tables for hook in t.values())
@@ -268,7 +300,7 @@ class Examination:
     def copy(self) -> nn.Module:
         """Another net with the same weights; raises `Refusal` if there can be only one."""
         if self.is_one_of_a_kind:
-            raise Refusal("the net's hooks hold on to it, so that no copy can be experimented on")
+            raise Refusal("the net's hooks hold on to it, or it is a script that no copy runs")
         try:
             return copied(self.net)
         except RuntimeError:
@@ -333,7 +365,8 @@ class Examination:
     def repetition(self) -> Repetition:
         """The witness on one image, again, on another one three times as bright, and again."""
         witness = self.witness if self.is_one_of_a_kind else self.witness.copy()
-        before = {name: buffer.clone() for name, buffer in witness.net.named_buffers()}
+        held = (*witness.net.named_buffers(), *witness.net.named_parameters())
+        before = {name: tensor.clone() for name, tensor in held}
         one, bright = self.image(self.sides, seed=1), 3 * self.image(self.sides, seed=2)
         first = witness.run(one)
         runs = [witness.run(one) for _ in range(DRAWS if self.random_operations else 1)]
@@ -341,8 +374,8 @@ class Examination:
         other, later = witness.run(bright), witness.run(one)
         changed = [
             name
-            for name, buffer in witness.net.named_buffers()
-            if name in before and not torch.equal(buffer, before[name])
+            for name, tensor in (*witness.net.named_buffers(), *witness.net.named_parameters())
+            if name in before and not torch.equal(tensor, before[name])
         ]
         return Repetition(first, again, other, later, changed)
 
@@ -367,25 +400,53 @@ class Examination:
             if self.repeats and not any(self._depends_on(name, anew) for anew in (False, True))
         ]
 
-    def gap_in_company(self, name: str) -> float:
+    @cached_property
+    def unread_channels(self) -> list[int]:
+        """The channels of the image that change nothing, unless none changes anything."""
+        if not self.repeats or self.in_channels > MANY:
+            return []
+        image, other = self.image(self.sides, seed=1), self.image(self.sides, seed=2)
+        seen = self.repetition.first.output
+        unread = []
+        for channel in range(self.in_channels):
+            changed = image.clone()
+            changed[:, channel] = other[:, channel]
+            if difference(seen, self.witness.run(changed).output) == 0:
+                unread.append(channel)
+        return unread if len(unread) < self.in_channels else []
+
+    @cached_property
+    def sets_the_seed(self) -> bool:
+        """Whether forward brings torch's random numbers to the same state each time."""
+        image = self.image(self.sides).to(self.dtype)
+        began, ended = zip(*(random_states(self.net, image, seed) for seed in (1, 2)), strict=True)
+        return not torch.equal(began[0], ended[0]) and torch.equal(*ended)
+
+    def gap_by_number(self, name: str) -> float:
         """How far logits of two images differ if they are given together or one by one.
 
         Each is given another value of the further input `name`; 0 if one of the ways fails.
         """
-        net = copied(self.asked).to(self.witness.dtype)
-        if self.witness.exact:
-            randomise(net)
-        images = [self.image(self.sides, seed=seed).to(self.witness.dtype) for seed in (1, 2)]
-        nets = (
-            filled(net, self.further_inputs),
-            filled(net, self.further_inputs, name),
-            filled(net, self.further_inputs, name, in_turn=True),
-        )
-        runs = map(attempt, nets, (*images, torch.cat(images)))
-        one, other, both = (run.output for run in runs)
-        if one is None or other is None or both is None:
-            return 0.0
-        return difference(both, torch.cat([one, other]))
+        gap = 0.0
+        for dtype in (self.witness.dtype, torch.float64):
+            net = copied(self.asked).to(dtype)
+            if self.witness.exact:
+                randomise(net)
+            images = [self.image(self.sides, seed=seed).to(dtype) for seed in (1, 2)]
+            nets = (
+                filled(net, self.further_inputs),
+                filled(net, self.further_inputs, name),
+                filled(net, self.further_inputs, name, in_turn=True),
+            )
+            runs = map(attempt, nets, (*images, torch.cat(images)))
+            one, other, both = (run.output for run in runs)
+            if one is None or other is None or both is None:
+                return 0.0
+            gap = difference(both, torch.cat([one, other]))
+            # What single precision rounds is looked at again.
+            if gap <= self.witness.equal:
+                break
+        return gap
 
     def _depends_on(self, name: str, anew: bool) -> bool:
         net = copied(self.asked)
@@ -393,17 +454,30 @@ class Examination:
             randomise(net)
         one, other = (filled(net, self.further_inputs, other=each) for each in ("", name))
         image = self.image(self.sides).to(self.dtype)
-        return difference(attempt(one, image).output, attempt(other, image).output) > 0
+        # A norm right behind takes away again all but what is rounded.
+        return difference(attempt(one, image).output, attempt(other, image).output) > 1e-5
 
     @cached_property
     def lesson(self) -> Lesson:
         """One forward and backward pass of a copy in training mode, on a batch of two."""
         if self.is_one_of_a_kind:
             return Lesson(None, error="the net's hooks hold on to it, so that it has no copy")
-        net = self.copy().train()
+        return self._taught(self.copy())
+
+    @cached_property
+    def untaught(self) -> frozenset[str]:
+        """The parameters that got no gradient, or zeros alone whatever the weights are."""
+        lesson = self.lesson
+        if not lesson.still or not self.witness.exact:
+            return lesson.untaught
+        return lesson.untaught | lesson.still & self._taught(self.witness.copy().net).still
+
+    def _taught(self, net: nn.Module) -> Lesson:
+        net.train()
         # Some nets take squares alone.
         sides = self.sides if self.run(self.oblong).output is None else self.oblong
-        image = self.image(sides, batch=2, seed=4).to(self.dtype)
+        kinds = [p.dtype for p in net.parameters() if p.is_floating_point()]
+        image = self.image(sides, batch=2, seed=4).to(kinds[0] if kinds else self.dtype)
         try:
             with seeded(), torch.enable_grad():
                 anatomy = Anatomy(trace(net, image))
@@ -420,8 +494,14 @@ class Examination:
             for name, parameter in net.named_parameters()
             if outputs and parameter.requires_grad and parameter.grad is None
         }
+        still = {
+            name
+            for name, parameter in net.named_parameters()
+            if parameter.dim() > 2 and parameter.grad is not None
+            if not bool(parameter.grad.any())
+        }
         anatomy.trace.tensors.clear()
-        return Lesson(anatomy, frozenset(untaught))
+        return Lesson(anatomy, frozenset(untaught), frozenset(still), net.training)
 
     @cached_property
     def used_in_training(self) -> frozenset[str]:
@@ -476,7 +556,8 @@ def gradients_in(found: Trace) -> Gradients:
         {
             i: g.abs().max().item() if g is not None and g.numel() else None
             for i, g in zip(indices, gradients, strict=True)
-        }
+        },
+        sizes={i: found.tensors[i].abs().max().item() for i in indices if found.tensors[i].numel()},
     )
 
 

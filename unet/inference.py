@@ -53,7 +53,7 @@ def infer(x: Examination) -> dict[str, Any]:
         "macs_at": list(x.sides),
         "final_activation": final_activation(anatomy),
         "legal_sizes": f"{x.side % x.lattice} + {x.lattice}k" if anatomy.downs else "any",
-        "margin": x.side - output.shape[-1],
+        "margin": x.side * x.magnification - output.shape[-1],
         "off_grid": off_grid(x),
         "receptive_field": "the whole image"
         if looks_at_the_whole_image(anatomy)
@@ -114,7 +114,9 @@ def skip_kind(anatomy: Anatomy) -> str:
         gated = any(join.fresh.descends_from(gate.step.output) for gate in gates)
         return "attention" if gated and join.kind == "concat" else join.kind
 
-    return commonest([kind(join) for join in anatomy.joins if join not in gates], "none")
+    # The image itself is added to what comes out, in a net that learns differences.
+    skips = [join for join in anatomy.joins if join not in gates and join.fresh.is_learnt]
+    return commonest([kind(join) for join in skips], "none")
 
 
 def unskipped(anatomy: Anatomy) -> list[int]:
@@ -250,9 +252,12 @@ def looks_at_the_whole_image(anatomy: Anatomy) -> str:
         if mixes or runs_along_a_side(step):
             return step.operation
         source = step.source
-        if source is None or len(source.shape) < 3:
+        if step.operation not in REDUCING or len(step.inputs[0].shape) < 3:
             continue
-        if step.operation in REDUCING and len(step.output.spatial) < len(source.spatial):
+        # Of pixels in a row, as where a norm is written out, it is one number of many.
+        row = not step.inputs[0].spatial and step.inputs[0].shape[-1] > MANY_PIXELS
+        many = row and step.output.shape[-1:] != step.inputs[0].shape[-1:]
+        if many or (source is not None and len(step.output.spatial) < len(source.spatial)):
             return step.operation
     return ""
 
@@ -282,10 +287,14 @@ ATTENDING: Final = frozenset(
 REDUCING: Final = frozenset(
     {
         "mean", "sum", "amax", "amin", "max", "_adaptive_avg_pool2d", "adaptive_max_pool2d",
-        "_adaptive_avg_pool3d", "var_mean", "std", "var", "linalg_vector_norm",
+        "_adaptive_avg_pool3d", "var_mean", "std", "var", "linalg_vector_norm", "avg_pool2d",
+        "avg_pool3d", "max_pool2d_with_indices", "max_pool3d_with_indices",
     }
 )  # fmt: skip
 """Operations that make one number of a whole side."""
+
+MANY_PIXELS: Final = 256
+"""A row of so many numbers is a map's, and not a pixel's channels."""
 
 FINAL: Final = frozenset(
     {

@@ -67,6 +67,11 @@ class Place:
         """After keeping every `stride`-th sample from `start` on."""
         return replace(self, offset=self.offset + start * self.step, step=self.step * stride)
 
+    def laid(self, start: int, stride: int) -> Place:
+        """After being written to every `stride`-th sample of a finer map, from `start` on."""
+        step = self.step / stride
+        return replace(self, offset=self.offset - start * step, step=step)
+
     def reversed(self, size: int) -> Place:
         """After the order of the samples has been turned round."""
         return replace(self, offset=self.offset + (size - 1) * self.step, step=-self.step)
@@ -149,10 +154,15 @@ def _pooling(call: Call) -> Places:
     kernel = numbers(call.settings["kernel_size"], call.axes)
     stride = numbers(call.settings.get("stride") or kernel, call.axes)
     padding, dilation = call.each("padding", call.axes), call.each("dilation", call.axes, 1)
-    return call.moved(
+    places = call.moved(
         len(kernel),
         lambda place, a: place.windowed(kernel[a], stride[a], padding[a], dilation[a]),
     )
+    # One window over all there is makes a number of a side, and no coarser map.
+    taken = dict(zip(range(-len(kernel), 0), kernel, strict=True))
+    rank = len(call.before)
+    whole = {d % rank for d, size in taken.items() if size == call.before[d] > 2}
+    return tuple(None if dim in whole else place for dim, place in enumerate(places))
 
 
 def _resizing(call: Call) -> Places:

@@ -8,7 +8,7 @@ import sys
 import sysconfig
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, final
@@ -71,6 +71,16 @@ def main_output(returned: object) -> Tensor | None:
     found = [v for v in tree_leaves(plain_outputs(returned)) if isinstance(v, Tensor)]
     maps = [v for v in found if v.dim() >= 3] or found
     return max(maps, key=lambda v: math.prod(v.shape[2:])) if maps else None
+
+
+def random_states(net: nn.Module, image: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """The state of torch's random numbers before and after a forward pass."""
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        before = torch.random.get_rng_state()
+        with suppress(Exception):  # whatever a net may raise
+            net(image)
+        return before, torch.random.get_rng_state()
 
 
 @contextmanager
@@ -137,7 +147,9 @@ class WithoutPositions(TorchDispatchMode):  # type: ignore[no-untyped-call]  # t
             return leaf
         if self._comes_from_image(leaf) or min(leaf.shape[-2:]) <= 3:
             return leaf
-        sides = (1,) if leaf.dim() == 3 else tuple(range(2, leaf.dim()))
+        # Of tokens by channels, of rows by columns, or what attention adds for each pair of tokens.
+        pairs = leaf.dim() == 3 and leaf.shape[1] == leaf.shape[2]
+        sides = (1,) if leaf.dim() == 3 and not pairs else tuple(range(1 + (not pairs), leaf.dim()))
         return leaf.mean(sides, keepdim=True).expand_as(leaf)
 
     def __torch_dispatch__(

@@ -129,7 +129,7 @@ def trace(net: nn.Module, image: Tensor) -> Trace:
         image=recorder.values[0],
         outputs=[recorder.value_of(output) for output in outputs],
         values=recorder.values,
-        cuts=list({id(value): value for value in watch.cuts}.values()),
+        cuts=watch.lasting_cuts(),
         tensors=watch.tensors,
     )
 
@@ -158,7 +158,8 @@ RESHAPING: Final = frozenset(
     {
         "expand", "view", "unsqueeze", "squeeze", "repeat", "clone", "_unsafe_view", "slice",
         "upsample_nearest2d", "upsample_bilinear2d", "upsample_trilinear3d", "permute",
-        "native_batch_norm", "alias", "transpose", "detach",
+        "native_batch_norm", "alias", "transpose", "detach", "roll", "flip", "round", "div",
+        "sum", "mean", "avg_pool2d", "constant_pad_nd",
     }
 )  # fmt: skip
 
@@ -281,8 +282,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
             places = old.places
             if not old.spatial and len(old.shape) == len(value.shape):
                 places = tuple(
-                    place and place.shifted(-start)
-                    for place, start in zip(value.places, _start(mine, key), strict=True)
+                    place and place.laid(start, stride)
+                    for place, (start, stride) in zip(value.places, _laid(mine, key), strict=True)
                 )
             changed = replace(
                 old,
@@ -304,6 +305,11 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
         return found
 
 
+def is_detached(value: Value) -> bool:
+    """Whether it lies in the memory of what it was taken from."""
+    return value.made_by is not None and value.made_by.operation in ("detach", "alias")
+
+
 class _GradientWatch(TorchFunctionMode):
     """Notes each result that asks for no gradient although it was computed from what does."""
 
@@ -311,21 +317,38 @@ class _GradientWatch(TorchFunctionMode):
         super().__init__()
         self.recorder = recorder
         self.cuts: list[Value] = []
+        self.learning: set[int] = set()
+        """Values of their own memory that were read with a history, by index."""
         self.tensors: dict[int, Tensor] = {}
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
+        given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        learning = [self.recorder.known.get(_key(leaf)) for leaf in given if leaf.requires_grad]
+        self.learning |= {v.index for v in learning if v and not is_detached(v)}
         out = func(*args, **kwargs)
         for result in tree_leaves(out):
             if isinstance(result, Tensor) and result.requires_grad:
                 self.tensors[self.recorder.value_of(result).index] = result
-        if isinstance(out, Tensor) and out.is_floating_point() and not out.requires_grad:
-            given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-            if any(leaf.requires_grad for leaf in given):
-                self.cuts.append(self.recorder.value_of(out))
+        ends = isinstance(out, Tensor) and out.is_floating_point() and not out.requires_grad
+        if ends and any(leaf.requires_grad for leaf in given):
+            self.cuts.append(self.recorder.value_of(out))
         return out
+
+    def lasting_cuts(self) -> list[Value]:
+        """The results without a history but those inside of functions with a backward of their own.
+
+        What such a function returns has one, though nothing that it computes has.
+        """
+        cuts = {value.index: value for value in self.cuts}
+        inside = self.learning & cuts.keys()
+        for index, value in reversed(cuts.items()):
+            onward = [{made.index for made in user.outputs} for user in value.users]
+            if onward and not is_detached(value) and all(each & inside for each in onward):
+                inside.add(index)
+        return [value for index, value in cuts.items() if index not in inside]
 
 
 def _is_gate(value: Value) -> bool:
@@ -344,14 +367,15 @@ def _key(tensor: Tensor) -> Key:
     return storage, int(tensor.storage_offset()), tuple(tensor.shape), tuple(tensor.stride())
 
 
-def _start(part: Key, whole: Key) -> tuple[int, ...]:
-    """The sample of `whole` at which its view `part` begins, dimension by dimension."""
+def _laid(part: Key, whole: Key) -> list[tuple[int, int]]:
+    """For each dimension the sample of `whole` at which its view `part` begins, and its stride."""
     rest = part[1] - whole[1]
+    strides = [max(1, a // b) if b else 1 for a, b in zip(part[3], whole[3], strict=True)]
     starts = [0] * len(whole[2])
     for stride, dim in sorted(((s, d) for d, s in enumerate(whole[3])), reverse=True):
         if stride > 0 and rest > 0:
             starts[dim], rest = divmod(rest, stride)
-    return tuple(starts)
+    return list(zip(starts, strides, strict=True))
 
 
 def _named(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -372,7 +396,7 @@ def _places(
     unknown: Places = (None,) * len(shape)
     source = next((value for value in inputs if value.from_image and value.spatial), None)
     if operation in VIEWS and source is None and inputs[0].from_image:
-        return _restored(inputs[0], shape) or unknown
+        return _restored(inputs[0], shape) or _unflattened(inputs[0], shape) or unknown
     if source is None or operation in SHAPE_ONLY:
         return unknown
     settings, number = setting
@@ -410,6 +434,28 @@ def _restored(rows: Value, shape: tuple[int, ...]) -> Places | None:
         else:
             return None
     return None
+
+
+def _unflattened(flat: Value, shape: tuple[int, ...]) -> Places | None:
+    """The places of a map that was looked at in another shape for a while, as to normalise it.
+
+    None unless nothing but pointwise steps were taken meanwhile.
+    """
+    value = flat
+    while value.made_by is not None and value.shape == flat.shape:
+        step = value.made_by
+        if step.operation in VIEWS:
+            whole = step.inputs[0]
+            return whole.places if whole.shape == shape and whole.spatial else None
+        alike = [v for v in step.inputs if v.from_image and v.shape == flat.shape]
+        if step.operation.removesuffix("_") not in SCALING or not alike:
+            return None
+        value = alike[0]
+    return None
+
+
+SCALING: Final = frozenset({"add", "sub", "mul", "div"})
+"""What is done to a map that is normalised by hand."""
 
 
 def _repeated(source: Value, shape: tuple[int, ...]) -> Places | None:
@@ -455,7 +501,8 @@ def _merged(inputs: tuple[Value, ...], shape: tuple[int, ...], besides: int = -1
     """
     places: list[Place | None] = [None] * len(shape)
     maps = [value for value in inputs if value.from_image]
-    for value in sorted(maps, key=lambda v: (v.deepest, _is_bent(v.step), v.index)):
+    # Of equals, as the four parts of a wavelet, it is the one that was named first.
+    for value in sorted(maps, key=lambda v: (v.deepest, _is_bent(v.step))):
         lead = len(shape) - len(value.shape)
         for dim, place in enumerate(value.places):
             known = place is not None and lead + dim >= 0 and lead + dim != besides

@@ -172,6 +172,33 @@ class NormedHead(Small):
         return self.linear(pixels).permute(0, 3, 1, 2)
 
 
+class JoinedRaw(Small):
+    """Bends what it pools and joins what it has not bent."""
+
+    def begin(self, x: Tensor) -> Tensor:
+        return self.enter(x)
+
+    def down(self, skip: Tensor) -> Tensor:
+        return super().down(torch.relu(skip))
+
+
+class Leaking(Small):
+    def begin(self, x: Tensor) -> Tensor:
+        return functional.leaky_relu(self.enter(x), 100.0)
+
+
+class SoftAlong(Small):
+    """Weighs pixels by a softmax over each row."""
+
+    def join(self, skip: Tensor, risen: Tensor) -> Tensor:
+        return super().join(skip * risen.softmax(3), risen)
+
+
+class BentImage(Small):
+    def begin(self, x: Tensor) -> Tensor:
+        return super().begin(torch.relu(x))
+
+
 SAID: list[Said] = [
     (
         Circular,
@@ -205,6 +232,15 @@ SAID: list[Said] = [
     (SoftAlone, "output_is_logits", "fail", "over a single class"),
     (Steep, "output_is_logits", "fail", "saturated"),
     (MixedTwice, "convolutions_are_separated_by_activations", "fail", "widen .* and narrow .* mix"),
+    (
+        JoinedRaw,
+        "convolutions_are_separated_by_activations",
+        "fail",
+        "no activation between enter .* and leave",
+    ),
+    (Leaking, "convolutions_are_separated_by_activations", "fail", "have a slope of 100"),
+    (SoftAlong, "attention_sums_to_one", "fail", "softmax runs along one side"),
+    (BentImage, "convolutions_are_separated_by_activations", "warn", "relu stands before the fir"),
 ]
 
 SOUND: list[Factory] = [

@@ -131,6 +131,81 @@ class Sampled(Small):
         return super().join(skip.index_select(2, torch.arange(skip.shape[2])), risen)
 
 
+class UnpooledByOthers(Unpooled):
+    """Puts values back by the indices of one channel."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        skip = torch.relu(self.enter(x))
+        pooled, indices = functional.max_pool2d(skip, 2, return_indices=True)
+        indices = indices[:, :1].expand_as(indices).contiguous()
+        risen = functional.max_unpool2d(torch.relu(self.deep(pooled)), indices, 2)
+        return self.head(torch.relu(self.leave(self.join(skip, risen))))
+
+
+class UnpooledByItself(Unpooled):
+    """Puts values back by indices of what has come up."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        skip = torch.relu(self.enter(x))
+        deep = torch.relu(self.deep(functional.max_pool2d(skip, 2)))
+        up = functional.interpolate(deep, scale_factor=2)
+        _, indices = functional.max_pool2d(up, 2, return_indices=True)
+        risen = functional.max_unpool2d(deep, indices, 2)
+        return self.head(torch.relu(self.leave(self.join(skip, risen))))
+
+
+class SecondRolled(Small):
+    """Returns a second map that lies a pixel off."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.second = nn.Conv2d(2, 2, 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        logits = super().forward(x)
+        return logits, self.second(torch.relu(logits)).roll(1, 3)
+
+
+class Wavelets(Small):
+    """Goes down and up by Haar's wavelets, sample by sample."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.deep, self.up = nn.Conv2d(16, 16, 3, padding=1), nn.Identity()
+
+    def down(self, skip: Tensor) -> Tensor:
+        a, b, c, d = (skip[:, :, i::2, j::2] / 2 for i in (0, 1) for j in (0, 1))
+        bands = torch.cat([a + b + c + d, a - b + c - d, a + b - c - d, a - b - c + d], 1)
+        return torch.relu(self.deep(bands))
+
+    def join(self, skip: Tensor, risen: Tensor) -> Tensor:
+        low, across, along, both = (band / 2 for band in risen.chunk(4, 1))
+        whole = torch.zeros_like(skip)
+        whole[:, :, 0::2, 0::2] = low + across + along + both
+        whole[:, :, 0::2, 1::2] = low - across + along - both
+        whole[:, :, 1::2, 0::2] = low + across - along - both
+        whole[:, :, 1::2, 1::2] = low - across - along + both
+        return super().join(skip, whole)
+
+
+class Windowed(Small):
+    """Attends within windows of 4 x 4, with a bias for each pair of pixels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.all = nn.Linear(8, 24)
+        self.bias = nn.Parameter(torch.randn(1, 16, 16))
+
+    def down(self, skip: Tensor) -> Tensor:
+        deep = super().down(skip)
+        n, c, h, w = deep.shape
+        cells = deep.view(n, c, h // 4, 4, w // 4, 4).permute(0, 2, 4, 3, 5, 1)
+        q, k, v = self.all(cells.reshape(-1, 16, c)).chunk(3, -1)
+        seen = (q @ k.transpose(1, 2) + self.bias).softmax(-1) @ v
+        back = seen.view(n, h // 4, w // 4, 4, 4, c).permute(0, 5, 1, 3, 2, 4)
+        return deep + back.reshape(n, c, h, w)
+
+
 SAID: list[Said] = [
     (NormedAlong, "shifted_images_give_shifted_outputs", "fail", "along one side of the maps"),
     (Turned, "output_lies_on_the_image", "fail", "the wrong way round"),
@@ -150,6 +225,14 @@ SAID: list[Said] = [
         "fail",
         "the wrong way round on the indices",
     ),
+    (
+        UnpooledByOthers,
+        "skips_lie_where_they_are_joined",
+        "fail",
+        "are not as a pooling returned them",
+    ),
+    (UnpooledByItself, "skips_lie_where_they_are_joined", "fail", "those of one that had come up"),
+    (SecondRolled, "output_lies_on_the_image", "fail", "not centred on the image"),
 ]
 
 SOUND: list[Factory] = [
@@ -160,4 +243,6 @@ SOUND: list[Factory] = [
     Located,
     Sampled,
     Unpooled,
+    Wavelets,
+    Windowed,
 ]

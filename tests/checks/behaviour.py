@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from tests.checks.small import Factory, Said, Small
 
@@ -122,6 +123,81 @@ class SwitchedOff(Small):
         return deep + self.weight * self.branch(deep)
 
 
+class Seeded(Small):
+    def forward(self, x: Tensor) -> Tensor:
+        torch.manual_seed(0)
+        return super().forward(x)
+
+
+class Rewritten(Small):
+    """Rewrites its weights in each pass, and what it returns does not show it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unread = nn.Parameter(torch.ones(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.unread.data.add_(1)
+        return super().forward(x) + (self.unread - self.unread).sum()
+
+
+class Halved(Small):
+    def down(self, skip: Tensor) -> Tensor:
+        return super().down(skip.half().float())
+
+
+class Normed(Small):
+    """Normalises its deepest map."""
+
+    momentum: ClassVar[float] = 0.1
+    eps: ClassVar[float] = 1e-5
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(8, momentum=self.momentum, eps=self.eps)
+
+    def down(self, skip: Tensor) -> Tensor:
+        return torch.relu(self.norm(self.deep(functional.max_pool2d(skip, 2))))
+
+
+class NeverMoving(Normed):
+    momentum = 0.0
+
+
+class OfTheLastBatch(Normed):
+    momentum = 0.99
+
+
+class Damped(Normed):
+    eps = 10.0
+
+
+class NeverTraining(Normed):
+    def train(self, mode: bool = True) -> Self:
+        return super().train(False)
+
+
+class Kept(Normed):
+    """Keeps the statistics of its norm, as nets do that were trained elsewhere."""
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        self.norm.eval()
+        return self
+
+
+class BlankStart(Small):
+    """Starts with norms that let nothing through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(4)
+        nn.init.zeros_(self.norm.weight)
+
+    def join(self, skip: Tensor, risen: Tensor) -> Tensor:
+        return super().join(self.norm(skip), self.norm(risen))
+
+
 SAID: list[Said] = [
     (ToTheCPU, "follows_to_other_devices_and_dtypes", "warn", "brings a map back"),
     (OneImageOnly, "samples_of_a_batch_do_not_mix", "fail", "one image and not on a batch of two"),
@@ -150,10 +226,20 @@ SAID: list[Said] = [
     (Enormous, "first_logits_are_sane", "fail", "the first logits reach"),
     (OnTheCPU, "follows_to_other_devices_and_dtypes", "fail", "forward makes without a device"),
     (Attached, "follows_to_other_devices_and_dtypes", "fail", "shift, a tensor that is no buffer"),
+    (Seeded, "evaluation_repeats", "fail", "forward sets torch's seed"),
+    (Rewritten, "evaluation_repeats", "fail", "evaluation changes unread"),
+    (Halved, "follows_to_other_devices_and_dtypes", "warn", "brings a map to torch.float16"),
+    (NeverMoving, "norms_follow_the_data", "fail", "has momentum 0: its statistics stay"),
+    (OfTheLastBatch, "norms_follow_the_data", "warn", "has momentum 0.99: its statistics are near"),
+    (Damped, "norms_follow_the_data", "fail", r"adds 10 \(eps\) to the variance"),
+    (NeverTraining, "norms_follow_the_data", "fail", "leaves the net in evaluation mode"),
+    (Kept, "norms_follow_the_data", "warn", "in training 1 norm of 1 keep the statistics"),
+    (BlankStart, "first_logits_are_sane", "fail", "the same at every place"),
 ]
 
 SOUND: list[Factory] = [
     Hooked,
     ZeroHead,
     SwitchedOff,
+    Normed,
 ]

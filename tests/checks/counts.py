@@ -80,10 +80,20 @@ class Trained(Small):
         return logits + self.other if self.training else logits
 
 
+class Quantised(Small):
+    """Rounds the weights of a convolution, and with them their gradient."""
+
+    def down(self, skip: Tensor) -> Tensor:
+        weight = (16 * self.deep.weight).round() / 16
+        pooled = functional.max_pool2d(skip, 2)
+        return torch.relu(functional.conv2d(pooled, weight, self.deep.bias, padding=1))
+
+
 SAID: list[Said] = [
     (OneStatistic, "weights_serve_one_place", "fail", "norm.running_mean serves 2 places"),
     (OneHead, "weights_serve_one_place", "warn", "head.weight serves 2 places"),
     (Untrainable, "used_parameters_get_gradients", "skip", "evaluation only"),
+    (Quantised, "used_parameters_get_gradients", "fail", "deep.weight is used and gets no grad"),
 ]
 
 SOUND: list[Factory] = [

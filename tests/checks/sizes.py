@@ -54,6 +54,15 @@ class Padded(Small):
         return super().forward(padded)[..., :rows, :columns]
 
 
+class FilledUp(Small):
+    """Cuts what cannot be halved, and fills the logits up with zeros."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, columns = x.shape[2:]
+        logits = super().forward(x[..., : rows // 2 * 2, : columns // 2 * 2])
+        return functional.pad(logits, (0, columns % 2, 0, rows % 2))
+
+
 SAID: list[Said] = [
     (Stretched, "sizes_off_the_grid_are_refused_or_handled", "warn", "and the output stretched"),
     (OneSize, "takes_every_legal_size", "fail", "64 x 64 only"),
@@ -66,6 +75,7 @@ SAID: list[Said] = [
         "fail",
         "65 x 65 is accepted and 65 x 64 is not",
     ),
+    (FilledUp, "sizes_off_the_grid_are_refused_or_handled", "fail", "filled up, not computed"),
 ]
 
 SOUND: list[Factory] = [Padded]

@@ -16,12 +16,13 @@ from unet.verify import Result, run_check, verify
 class Small(nn.Module):
     """A sound U-Net of one level; each net below overrides one part of it."""
 
+    channels: ClassVar[int] = 1
     classes: ClassVar[int] = 2
     wide: ClassVar[int] = 8
 
     def __init__(self) -> None:
         super().__init__()
-        self.enter = nn.Conv2d(1, 4, 3, padding=1)
+        self.enter = nn.Conv2d(self.channels, 4, 3, padding=1)
         self.deep = nn.Conv2d(4, 8, 3, padding=1)
         self.up = nn.ConvTranspose2d(8, 4, 2, 2)
         self.leave = nn.Conv2d(self.wide, 4, 3, padding=1)
@@ -51,8 +52,8 @@ Said = tuple[Factory, str, str, str]
 
 
 def says(net: nn.Module, check: str) -> Result:
-    """What a check says first of a net with one input channel."""
-    return run_check(check, Examination(net, in_channels=1))[0]
+    """What a check says first of a net, of one input channel if it says nothing else."""
+    return run_check(check, Examination(net, in_channels=getattr(net, "channels", 1)))[0]
 
 
 def alarms(factory: Factory) -> list[Result]:

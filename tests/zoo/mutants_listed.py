@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Final, final
+from typing import Final, Self, final
 
 import torch
 from torch import Tensor, nn
@@ -298,6 +298,98 @@ class BatchStatistics(Listed):
         return block
 
 
+def statistics(**settings: float) -> type[Listed]:
+    """The net with norms of these settings."""
+
+    class WithStatistics(Listed):
+        @override
+        def block(self, in_channels: int, out_channels: int) -> nn.Sequential:
+            block = super().block(in_channels, out_channels)
+            block[1] = nn.BatchNorm2d(out_channels, **settings)
+            return block
+
+    return WithStatistics
+
+
+def statistics_never_move() -> nn.Module:
+    """Batch norms have a momentum of 0."""
+    return statistics(momentum=0.0)()
+
+
+def statistics_of_the_last_batch() -> nn.Module:
+    """Batch norms have a momentum of 0.99, as it is counted elsewhere."""
+    return statistics(momentum=0.99)()
+
+
+def statistics_outweighed() -> nn.Module:
+    """Batch norms add 10 to the variance."""
+    return statistics(eps=10.0)()
+
+
+@final
+class NeverInTraining(Listed):
+    """The net stays in evaluation mode when it is trained."""
+
+    @override
+    def train(self, mode: bool = True) -> Self:
+        return super().train(False)
+
+
+@final
+class OneChannelRead(Listed):
+    """The first channel of the image stands in for the others."""
+
+    @override
+    def forward(self, image: Tensor) -> Tensor:
+        return super().forward(image[:, :1].repeat(1, 3, 1, 1))
+
+
+@final
+class ImageScaledInPlace(Listed):
+    """The image is scaled in place, for whoever uses it next."""
+
+    @override
+    def forward(self, image: Tensor) -> Tensor:
+        return super().forward(image.div_(2))
+
+
+@final
+class SeedSet(Listed):
+    """Each pass sets torch's seed."""
+
+    @override
+    def forward(self, image: Tensor) -> Tensor:
+        torch.manual_seed(0)
+        return super().forward(image)
+
+
+@final
+class KeptSigned(Listed):
+    """Of each skip the sign is kept."""
+
+    @override
+    def keep(self, x: Tensor) -> Tensor:
+        return torch.sign(x - 0.1)
+
+
+@final
+class KeptNegative(Listed):
+    """Each skip is turned round and bent a second time, which leaves zeros."""
+
+    @override
+    def keep(self, x: Tensor) -> Tensor:
+        return torch.relu(-x)
+
+
+@final
+class KeptLevelled(Listed):
+    """Of each skip the mean of its channels is kept, in place of each."""
+
+    @override
+    def keep(self, x: Tensor) -> Tensor:
+        return x.mean(1, keepdim=True).expand_as(x)
+
+
 @final
 class NoReluAtAll(Listed):
     """No block has a ReLU after its second convolution."""
@@ -504,6 +596,12 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "listed_kept_mirrored": listed("skip_flipped", KeptMirrored),
     "listed_kept_transposed": listed("skip_transposed", KeptTransposed),
     "listed_kept_shifted": listed("misaligned_join", KeptShifted),
+    "listed_kept_signed": listed("skip_without_gradient", KeptSigned),
+    "listed_kept_negative": listed("skip_dead", KeptNegative),
+    "listed_kept_levelled": listed("skip_channels_lost", KeptLevelled),
+    "listed_one_channel_read": listed("image_channels_unread", OneChannelRead),
+    "listed_image_scaled_in_place": listed("image_overwritten", ImageScaledInPlace),
+    "listed_seed_set": listed("seed_set", SeedSet),
     "listed_kept_in_place": listed("skip_overwritten", KeptInPlace),
     "listed_joined_up_twice": listed("skip_dead", JoinedUpTwice),
     "listed_joined_skip_twice": listed("skip_used_twice", JoinedSkipTwice),
@@ -522,6 +620,12 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "listed_head_normalised": listed("after_the_head", head_normalised),
     "listed_head_dropped_out": listed("after_the_head", head_dropped_out),
     "listed_batch_statistics": listed("batch_dependence", BatchStatistics),
+    "listed_statistics_never_move": listed("norm_statistics", statistics_never_move),
+    "listed_statistics_of_the_last_batch": listed(
+        "norm_statistics", statistics_of_the_last_batch, level="warn"
+    ),
+    "listed_statistics_outweighed": listed("norm_statistics", statistics_outweighed),
+    "listed_never_in_training": listed("norm_statistics", NeverInTraining),
     "listed_biases_before_norms": listed("dead_params", BiasesBeforeNorms, level="warn"),
     "listed_pairs_swapped": listed("scrambled_pixels", PairsSwapped),
     "listed_no_second_relu": listed("missing_activation", NoReluAtAll),

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from unet.checks import activations, alignment, behaviour, counts, paper, sizes, wiring
+from unet.checks import activations, alignment, behaviour, counts, paper, sizes, skips, wiring
 from unet.checks.finding import Check
 
 CHECKS: Final[Mapping[str, Check]] = {
     **sizes.CHECKS,
     **alignment.CHECKS,
+    **skips.CHECKS,
     **wiring.CHECKS,
     **activations.CHECKS,
     **behaviour.CHECKS,

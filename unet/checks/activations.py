@@ -35,9 +35,10 @@ def way_onward(anatomy: Anatomy, conv: Conv) -> Way:
     direct: set[int] = set()
     upsampled = activated = branched = False
     seen: set[int] = set()
-    waiting = [(user, False) for user in conv.output.users]
+    everything = (0, conv.out_channels)
+    waiting = [(user, conv.output, everything, False) for user in conv.output.users]
     while waiting:
-        step, summed = waiting.pop()
+        step, value, part, summed = waiting.pop()
         if step.index in seen or not step.outputs or not anatomy.is_live(step.output):
             continue
         seen.add(step.index)
@@ -52,14 +53,44 @@ def way_onward(anatomy: Anatomy, conv: Conv) -> Way:
             activated = True
         elif len(step.output.shape) > 2:
             upsampled = upsampled or anatomy.is_up(step)
-            waiting.extend((user, summed) for output in step.outputs for user in output.users)
+            waiting.extend(
+                (user, made, channels, summed)
+                for made, channels in carried(step, value, part)
+                for user in made.users
+            )
     bare.sort(key=lambda c: c.step.index)
     return Way(bare, {c.step.index for c in bare} - direct, upsampled, activated)
 
 
+def carried(
+    step: Step, value: Value, part: tuple[int, int]
+) -> Iterator[tuple[Value, tuple[int, int]]]:
+    """What a step returns that holds some of these channels of the map, and where it holds them.
+
+    Of a concatenation others may have been cut off again.
+    """
+    name, dim = step.operation, int(step.settings.get("dim") or 0) % len(value.shape)
+    if name == "cat" and dim == 1 and value in step.inputs:
+        before = sum(v.shape[1] for v in step.inputs[: step.inputs.index(value)])
+        yield step.output, (before + part[0], before + part[1])
+    elif name in ("slice", "split", "split_with_sizes") and dim == 1:
+        begin = int(step.settings.get("start") or 0) if name == "slice" else 0
+        begin += value.shape[1] if begin < 0 else 0
+        for made in step.outputs:
+            end = begin + made.shape[1]
+            if part[0] < end and begin < part[1]:
+                yield made, (max(part[0] - begin, 0), min(part[1], end) - begin)
+            begin = end
+    else:
+        for made in step.outputs:
+            same = made.shape[1:2] == value.shape[1:2]
+            yield made, part if same else (0, made.shape[1] if len(made.shape) > 1 else 1)
+
+
 def convolutions_are_separated(x: Examination) -> Iterator[Finding]:
     """Yield a finding for the first of the ways in which layers are not separated."""
-    for look in (straight_activations, followed_at_once, opened_at_once, mixed_at_once):
+    looks = (straight_activations, followed_at_once, opened_at_once, mixed_at_once, bent_at_first)
+    for look in looks:
         found = next(look(x.anatomy), None)
         if found is not None:
             yield found
@@ -71,8 +102,9 @@ def straight_activations(anatomy: Anatomy) -> Iterator[Finding]:
     straight = [s for s in anatomy.trace.steps if is_straight(s) and anatomy.is_live(s.output)]
     if straight:
         yield fail(
-            f"leaky ReLUs have a slope of 1 ({len(straight)}), as nn.LeakyReLU(True) has: they "
-            f"bend nothing"
+            f"leaky ReLUs have a slope of {straight[0].settings['negative_slope']:g} "
+            f"({len(straight)}), as nn.LeakyReLU(True) has one of 1: they bend nothing, or what is "
+            f"negative grows"
         )
 
 
@@ -96,6 +128,8 @@ def followed_at_once(anatomy: Anatomy) -> Iterator[Finding]:
         # One that only joins what comes up projects a skip; a shortcut may branch off before
         # the activation.
         projects = not came_up(conv.output) and all(came_up(c.source) for c in way.bare)
+        # Where it is bent on its way down, though, its skip was taken a line too early.
+        projects = projects and not (way.activated and goes_down(anatomy, conv))
         branches = [c for c in way.bare if c.is_spatial and max(c.stride) == 1]
         branches = [c for c in branches if c.step.index not in way.summed]
         following = branches if way.activated else way.bare
@@ -144,6 +178,19 @@ def opened_at_once(anatomy: Anatomy) -> Iterator[Finding]:
         )
 
 
+def bent_at_first(anatomy: Anatomy) -> Iterator[Finding]:
+    """Yield a finding for an activation that the image meets before any layer."""
+    for step in anatomy.trace.steps:
+        name = plain(step.operation)
+        raw = bool(step.output.spatial) and not step.output.is_learnt and step.output.from_image
+        if (
+            raw
+            and anatomy.is_live(step.output)
+            and name in ("relu", "leaky_relu", "elu", "gelu", "silu", "threshold", "clamp_min")
+        ):
+            yield warn(f"{name} stands before the first layer: negative pixels are lost or bent")
+
+
 def mixed_at_once(anatomy: Anatomy) -> Iterator[Finding]:
     """Yield a finding for two layers in a row that only mix the channels of each pixel."""
     for one, other in mixed_twice(anatomy):
@@ -164,6 +211,12 @@ def resampled_twice(anatomy: Anatomy, conv: Conv) -> list[tuple[Conv, Conv]]:
     way = way_onward(anatomy, conv)
     following = [c for c in way.bare if c.is_resampling and c.step.index not in way.summed]
     return [(conv, following[0])] if following and not is_pre_activated(anatomy, conv) else []
+
+
+def goes_down(anatomy: Anatomy, conv: Conv) -> bool:
+    """Whether what it made is made coarser later, and was never coarser before."""
+    downs = (down.before for down in anatomy.downs if not came_up(down.before))
+    return any(before.descends_from(conv.output) for before in downs)
 
 
 def opens_a_stream(anatomy: Anatomy, conv: Conv, following: list[Conv]) -> bool:
@@ -349,7 +402,7 @@ def output_is_logits(x: Examination) -> Iterator[Finding]:
         name = plain(step.operation)
         if name.startswith(("native_batch_norm", "native_group_norm", "cudnn_batch_norm")):
             yield fail(
-                f"a norm ({name}) follows the last convolution: it fixes the mean of the "
+                f"a norm follows the last convolution ({name}): it fixes the mean of the "
                 f"logits over the image"
             )
             return
@@ -432,7 +485,19 @@ def dropped_out(x: Examination) -> bool:
 
 
 def attention_sums_to_one(x: Examination) -> Iterator[Finding]:
-    """Yield a finding for a product that sums over the axis on which weights do not add up to 1."""
+    """Yield a finding for weights that do not add up to 1 over what they weigh."""
+    final = x.anatomy.final_steps()
+    for step in x.anatomy.trace.of("_softmax"):
+        source = step.inputs[0]
+        along = source.places[int(step.settings["dim"]) % len(source.shape)]
+        if (
+            along
+            and len(source.spatial) > 1
+            and x.anatomy.is_live(step.output)
+            and step not in final
+        ):
+            yield fail("softmax runs along one side of a map, row by row or column by column")
+            return
     names = {step.operation for step in x.anatomy.trace.steps}
     if "_softmax" not in names or not names & {"bmm", "mm"}:
         return

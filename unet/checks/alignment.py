@@ -10,10 +10,10 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from unet.anatomy import Anatomy, apart, plain
+from unet.anatomy import Anatomy, apart, came_up, plain
 from unet.checks.finding import UNSTEADY, Check, Finding, fail, in_words, skip, warn
 from unet.examination import Examination
-from unet.inference import ATTENDING, looks_at_the_whole_image, macs
+from unet.inference import ATTENDING, looks_at_the_whole_image, macs, only_weighs
 from unet.running import WithoutImageStatistics, WithoutPositions, difference
 from unet.tracing import SHAPE_ONLY, Value
 
@@ -39,26 +39,16 @@ def misplaced(one: Value, other: Value, name: str) -> tuple[str, float] | None:
         sides.append(f"{abs(samples):.3g} px {side}")
         worst = max(worst, abs(samples))
     words = f"{' and '.join(sides)} {name}"
-    words += ", at its end, as one of them was resized" if stretched else ""
+    words += " where it is most, as one of them was resized" if stretched else ""
     return (words, worst) if sides else None
 
 
 def joins_are_aligned(x: Examination) -> Iterator[Finding]:
     """Yield a finding for every join whose sides lie a pixel or more apart."""
-    for step in x.anatomy.trace.of("repeat"):
-        source = step.inputs[0]
-        tiled = [n for n, place in zip(source.shape, source.places, strict=True) if place]
-        if tiled and list(step.output.shape[-len(tiled) :]) != tiled and min(tiled) > 1:
-            yield fail(
-                f"a map of {in_words(tuple(tiled))} is laid side by side with itself, to "
-                f"{in_words(step.output.shape[-len(tiled) :])}, where it should be enlarged"
-            )
-            return
-    for step in x.anatomy.trace.of("max_unpool2d", "max_unpool3d"):
-        source, indices = step.inputs[:2]
-        found = misplaced(source, indices, "the indices by which it is unpooled")
-        if found is not None:
-            yield fail(f"a map lies {found[0]}")
+    for look in (laid_side_by_side, unpooled_amiss, weighed_amiss):
+        amiss = next(look(x), None)
+        if amiss is not None:
+            yield amiss
             return
     seen: set[int] = set()
     for sides, anatomy in x.at_all_sizes.items():
@@ -73,13 +63,54 @@ def joins_are_aligned(x: Examination) -> Iterator[Finding]:
                 continue
             seen.add(join.level)
             where = "" if legal else f" for the size {in_words(sides)}, which it accepts"
-            report = fail if legal or same_size else warn
+            # A gate is felt by what it weighs, and lies as coarsely as what it is made of.
+            gate = only_weighs(anatomy, join.step.output)
+            report = fail if (legal or same_size) and not gate else warn
             yield report(
                 f"join at level {join.level}: the skip lies {words}{where}",
                 level=join.level,
                 pixels=pixels,
                 size=sides,
             )
+
+
+def laid_side_by_side(x: Examination) -> Iterator[Finding]:
+    """Yield a finding for a map that is repeated as a whole."""
+    for step in x.anatomy.trace.of("repeat"):
+        source = step.inputs[0]
+        tiled = [n for n, place in zip(source.shape, source.places, strict=True) if place]
+        if tiled and list(step.output.shape[-len(tiled) :]) != tiled and min(tiled) > 1:
+            yield fail(
+                f"a map of {in_words(tuple(tiled))} is laid side by side with itself, to "
+                f"{in_words(step.output.shape[-len(tiled) :])}, where it should be enlarged"
+            )
+
+
+def unpooled_amiss(x: Examination) -> Iterator[Finding]:
+    """Yield a finding for indices by which a map is unpooled that are not its pooling's."""
+    for step in x.anatomy.trace.of("max_unpool2d", "max_unpool3d"):
+        source, indices = step.inputs[:2]
+        found = misplaced(source, indices, "the indices by which it is unpooled")
+        pooling = indices.made_by
+        if found is not None:
+            yield fail(f"a map lies {found[0]}")
+        elif pooling is None or not pooling.operation.startswith(("max_pool", "adaptive_max")):
+            yield fail("the indices by which a map is unpooled are not as a pooling returned them")
+        elif came_up(pooling.inputs[0]):
+            yield fail("the indices by which a map is unpooled are those of one that had come up")
+
+
+def weighed_amiss(x: Examination) -> Iterator[Finding]:
+    """Yield a finding for a gate that lies beside what it weighs, or the wrong way round."""
+    for step in x.anatomy.trace.of("mul"):
+        maps = [value for value in step.inputs if value.from_image and value.spatial]
+        if len(maps) != 2 or maps[0].shape[2:] != maps[1].shape[2:]:
+            continue
+        found = misplaced(maps[0], maps[1], "what it is multiplied with")
+        # What was resized may be felt as coarsely as it is.
+        resized = any(abs(a.step) != abs(b.step) for a, b, _ in apart(*maps))
+        if found is not None and found[1] >= 1 - 1e-6 and not resized:
+            yield fail(f"a map lies {found[0]}", pixels=found[1])
 
 
 def drifts(x: Examination) -> Iterator[Finding]:
@@ -102,34 +133,42 @@ def drifts(x: Examination) -> Iterator[Finding]:
 
 
 def output_is_aligned(x: Examination) -> Iterator[Finding]:
-    """Yield a finding if the output is not centred on the image."""
+    """Yield a finding if an output is not centred on the image."""
     for sides, anatomy in x.at_all_sizes.items():
-        output = anatomy.output
         legal = sides in (x.sides, x.oblong)
-        full = output.shape[-x.axes :] == sides
-        if not output.spatial or not (legal or full):
+        main = anatomy.output
+        alike = [v for v in anatomy.trace.outputs if v.shape[2:] == main.shape[2:] and v.from_image]
+        for output in (main, *(value for value in alike if value is not main)):
+            full = output.shape[-x.axes :] == sides
+            if output.spatial and (legal or full):
+                found = next(misplaced_output(output, sides, legal), None)
+                if found is not None:
+                    yield found
+                    return
+
+
+def misplaced_output(output: Value, sides: tuple[int, ...], legal: bool) -> Iterator[Finding]:
+    """Yield a finding if an output of an image with these sides is not centred on it."""
+    if len(output.spatial) == len(sides):
+        order = [place.origin for place in output.spatial]
+        if order != sorted(order):
+            yield fail("the output has rows for columns", order=order)
+            return
+    for place, size in zip(output.spatial, output.shape[-len(output.spatial) :], strict=True):
+        if place.step < 0:
+            yield fail("the output lies the wrong way round", step=place.step)
+            return
+        if abs(place.step - 1) > 1e-6:
             continue
-        if len(output.spatial) == len(sides):
-            order = [place.origin for place in output.spatial]
-            if order != sorted(order):
-                yield fail("the output has rows for columns", order=order)
-                return
-        for place, size in zip(output.spatial, output.shape[-len(output.spatial) :], strict=True):
-            if place.step < 0:
-                yield fail("the output lies the wrong way round", step=place.step)
-                return
-            if abs(place.step - 1) > 1e-6:
-                continue
-            low, high = place.at(0), sides[place.origin] - 1 - place.at(size - 1)
-            whole = abs(low - round(low)) < 1e-6
-            if abs(low - high) >= (1 if whole else 2) - 1e-6 and (legal or abs(low) >= 1 - 1e-6):
-                yield fail(
-                    f"the output {left_out(low)} at one end and {left_out(high)} at the other: it "
-                    f"is not centred on the image of {in_words(sides)}",
-                    before=low,
-                    behind=high,
-                )
-                return
+        low, high = place.at(0), sides[place.origin] - 1 - place.at(size - 1)
+        whole = abs(low - round(low)) < 1e-6
+        if abs(low - high) >= (1 if whole else 2) - 1e-6 and (legal or abs(low) >= 1 - 1e-6):
+            yield fail(
+                f"the output {left_out(low)} at one end and {left_out(high)} at the other: it "
+                f"is not centred on the image of {in_words(sides)}",
+                before=low,
+                behind=high,
+            )
 
 
 def left_out(pixels: float) -> str:
@@ -152,7 +191,7 @@ def mirrors_commute(x: Examination) -> Iterator[Finding]:
         yield skip(UNSTEADY)
         return
     if has_drift(x.anatomy):
-        yield skip("maps lie parts of a pixel apart, so that nothing mirrors exactly")
+        yield skip("maps lie parts of a pixel apart, or off the centre, so that nothing mirrors")
         return
     witness = x.witness.copy()
     symmetrise(witness.net, x.axes)
@@ -179,18 +218,26 @@ def mirrors_commute(x: Examination) -> Iterator[Finding]:
 
 def no_mirror(x: Examination) -> str:
     """Why symmetric kernels do not make this net symmetric; empty if they do."""
-    names = {step.operation for step in x.anatomy.trace.steps}
-    if x.magnification > 1 or any(name.startswith("pixel_") for name in names):
-        return "pixels are shuffled from channels, which no symmetry of kernels mirrors"
-    if any(name.startswith("max_unpool") for name in names):
-        return "of equal values a pooling with indices takes the first, from either side"
+    for step in x.anatomy.trace.steps:
+        for beginning, reason in UNMIRRORED.items():
+            if step.operation.startswith(beginning):
+                return reason
     if any(not conv.is_learnt for conv in x.anatomy.convs):
         return "some kernels do not learn, and may be of any symmetry"
-    if any(name.startswith("_fft") for name in names):
-        return "weights stand in the frequency domain, where no kernel can be made symmetric"
+    if x.magnification > 1:
+        return UNMIRRORED["pixel_"]
     if x.anatomy.loses_its_place and not x.anatomy.downs:
         return "pixels are reshaped into channels, which no symmetry of kernels mirrors"
     return ""
+
+
+UNMIRRORED: Final[Mapping[str, str]] = {
+    "pixel_": "pixels are shuffled from channels, which no symmetry of kernels mirrors",
+    "max_unpool": "of equal values a pooling with indices takes the first, from either side",
+    "im2col": "pixels are laid beside their neighbours, which no symmetry of kernels mirrors",
+    "_fft": "weights stand in the frequency domain, where no kernel can be made symmetric",
+}
+"""Why nothing mirrors after an operation whose name begins so."""
 
 
 def has_drift(anatomy: Anatomy) -> bool:

@@ -9,14 +9,24 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from unet.anatomy import is_activation
-from unet.checks.finding import UNSTEADY, Check, Finding, fail, skip, warn
+from unet.anatomy import NORMS, PADS, is_activation, plain
+from unet.checks.finding import UNSTEADY, Check, Finding, counted, fail, in_words, skip, warn
 from unet.examination import Examination
 from unet.running import attempt, difference
+from unet.tracing import BUFFER
 
 
 def samples_do_not_mix(x: Examination) -> Iterator[Finding]:
     """Yield a finding if a sample's logits depend on what else is in its batch."""
+    for look in (mixed_in_a_batch, mixed_where_padded, mixed_by_their_numbers):
+        found = next(look(x), None)
+        if found is not None:
+            yield found
+            return
+
+
+def mixed_in_a_batch(x: Examination) -> Iterator[Finding]:
+    """Yield a finding if two images get other logits together than one by one."""
     if not x.repeats:
         yield skip(UNSTEADY)
         return
@@ -33,24 +43,52 @@ def samples_do_not_mix(x: Examination) -> Iterator[Finding]:
     if together.output.shape[0] != len(images):
         yield fail(f"a batch of {len(images)} comes out as {together.output.shape[0]}")
         return
-    gap = difference(together.output, torch.cat(outputs))
-    if x.witness.exact and x.witness.equal < gap < ROUNDED:
-        # A steep end of a net makes much of what single precision rounds.
-        double = x.witness.in_double()
-        runs = [double.run(image) for image in (*images, torch.cat(images))]
-        one, other, both = (run.output for run in runs)
-        if one is not None and other is not None:
-            gap = difference(both, torch.cat([one, other]))
+    gap = gap_in_company(x, x.sides)
     if gap > x.witness.equal:
         yield fail(
             f"an image in a batch of two gets other logits than alone: they differ by {gap:.2g} "
             f"of their range",
             difference=gap,
         )
+
+
+def gap_in_company(x: Examination, sides: tuple[int, ...]) -> float:
+    """How far logits of images of this size differ if they are run together or one by one."""
+    images = [x.image(sides, seed=1), 3 * x.image(sides, seed=2)]
+    gap = 0.0
+    for precise in (False, True):
+        # Some nets make much of what single precision rounds.
+        witness = x.witness.in_double() if precise else x.witness
+        one, other, both = (witness.run(i).output for i in (*images, torch.cat(images)))
+        if one is None or other is None or both is None:
+            return gap
+        gap = difference(both, torch.cat([one, other]))
+        if gap <= x.witness.equal or not x.witness.exact:
+            return gap
+    return gap
+
+
+def mixed_where_padded(x: Examination) -> Iterator[Finding]:
+    """Yield a finding if they do at a size that is padded, whatever it is padded with."""
+    for sides in x.off_grid:
+        anatomy = x.at_other_sizes.get(sides)
+        if anatomy is None or not any(step.operation in PADS for step in anatomy.trace.steps):
+            continue
+        gap = gap_in_company(x, sides)
+        if gap > x.witness.equal:
+            yield fail(
+                f"of {in_words(sides)}, which is padded, an image in a batch of two gets other "
+                f"logits than alone: they differ by {gap:.2g} of their range",
+                difference=gap,
+            )
         return
+
+
+def mixed_by_their_numbers(x: Examination) -> Iterator[Finding]:
+    """Yield a finding if images of a batch are made to share a time, or a label."""
     for name in x.further_inputs:
-        gap = x.gap_in_company(name)
-        if gap > max(x.witness.equal, ROUNDED):
+        gap = x.gap_by_number(name)
+        if gap > x.witness.equal:
             yield fail(
                 f"an image in a batch is given another one's {name}: its logits differ by "
                 f"{gap:.2g} of their range from those that it gets alone",
@@ -58,10 +96,6 @@ def samples_do_not_mix(x: Examination) -> Iterator[Finding]:
                 difference=gap,
             )
             return
-
-
-ROUNDED: Final = 0.01
-"""A difference that rounding may come to."""
 
 
 def evaluation_repeats(x: Examination) -> Iterator[Finding]:
@@ -81,7 +115,12 @@ def evaluation_repeats(x: Examination) -> Iterator[Finding]:
             differences=gaps,
         )
     elif found.changed:
-        yield fail(f"evaluation changes the buffer {found.changed[0]}", buffers=found.changed)
+        yield fail(f"evaluation changes {found.changed[0]}", changed=found.changed)
+    elif x.sets_the_seed:
+        yield fail(
+            "forward sets torch's seed: dropout, and whatever else is drawn in training, is the "
+            "same in every step"
+        )
 
 
 def left_behind(x: Examination) -> Iterator[tuple[str, str]]:
@@ -115,6 +154,12 @@ def moves_elsewhere(x: Examination) -> Iterator[Finding]:
     for what, error in left_behind(x):
         yield fail(f"does not follow to another device: {what} stays on the CPU", error=error)
         return
+    for step in x.anatomy.trace.of("_to_copy"):
+        kind = step.settings.get("dtype")
+        rounded = kind in (torch.float16, torch.bfloat16) and x.dtype is torch.float32
+        if rounded and step.inputs[0].from_image and x.anatomy.is_live(step.output):
+            yield warn(f"forward brings a map to {kind}, whatever the net's own type is")
+            return
     # There is nothing in a tensor on torch's meta device that could be brought back.
     away = attempt(x.copy().to("meta"), x.image(x.sides).to("meta", x.dtype))
     if "Cannot copy out of meta tensor" in away.error:
@@ -160,8 +205,10 @@ def weights_start_sanely(x: Examination) -> Iterator[Finding]:
             yield fail(f"{name} holds values that are not numbers", parameter=name)
             return
         after = x.anatomy.way_on(convs[name].output)
-        if not parameter.any() and not any(map(is_activation, after)):
-            continue  # a head, or the end of a residual branch, may start at zero: it learns
+        steps = list(after)
+        sampled = any(plain(s.operation) in ("floor", "grid_sampler_2d", "gather") for s in steps)
+        if not parameter.any() and (sampled or not any(map(is_activation, steps))):
+            continue  # a head, the end of a residual branch, or an offset starts at zero: it learns
         if size == 0.0:
             start = parameter.flatten()[0].item()
             yield fail(
@@ -185,15 +232,79 @@ def weights_start_sanely(x: Examination) -> Iterator[Finding]:
         )
 
 
+def norms_follow_the_data(x: Examination) -> Iterator[Finding]:
+    """Yield a finding for norms whose statistics do not become those of the data in training."""
+    anatomy = x.lesson.anatomy
+    if anatomy is None or x.lesson.error:
+        yield skip(f"a step of training does not run: {x.lesson.error}")
+        return
+    if not x.lesson.in_training:
+        yield fail("train() leaves the net in evaluation mode: it is trained as it is evaluated")
+        return
+    norms = [s for s in anatomy.trace.steps if NORMS.get(s.operation) == "batch"]
+    for step in norms:
+        eps = float(step.settings.get("eps", step.settings.get("epsilon", 0.0)))
+        if eps >= LARGEST_EPS:
+            yield fail(f"a norm adds {eps:g} (eps) to the variance, which hardly matters then")
+            return
+    norms = [s for s in norms if any(v.kind == BUFFER for v in s.inputs)]
+    frozen = [step for step in norms if not step.settings.get("training")]
+    if frozen:
+        yield warn(
+            f"in training {counted(len(frozen), 'norm')} of {len(norms)} keep the statistics that "
+            f"they came with: sound if those were learnt elsewhere, and no norm at all if not"
+        )
+    for step in norms:
+        momentum = float(step.settings.get("momentum", 0.1))
+        if step in frozen or not (momentum == 0 or HIGH_MOMENTUM <= momentum < 1):
+            continue
+        yield (warn if momentum else fail)(
+            f"a batch norm has momentum {momentum:g}: "
+            + (
+                "its statistics are nearly those of the last batch alone; torch's momentum is one "
+                "minus that of others"
+                if momentum
+                else "its statistics stay as they start, and evaluation runs another net"
+            )
+        )
+        return
+
+
+ENORMOUS: Final = 5000
+LARGEST_EPS: Final = 0.1
+HIGH_MOMENTUM: Final = 0.9
+
+
 def first_logits_are_sane(x: Examination) -> Iterator[Finding]:
-    """Yield a finding if the first logits are not finite, or enormous."""
+    """Yield a finding if the first logits are not finite, enormous, or the same everywhere."""
     output = x.run(x.sides).output
     if output is None or not output.is_floating_point():
         return
     if not bool(output.isfinite().all()):
         yield fail("the first logits are not finite")
-    elif output.abs().max().item() > 1e5:
+        return
+    amiss = [
+        number
+        for number, value in enumerate(x.anatomy.trace.outputs)
+        for made in [x.anatomy.trace.tensors.get(value.index)]
+        if made is not None and not bool(made.isfinite().all())
+    ]
+    if amiss:
+        yield fail(f"output number {amiss[0]} is not finite at first")
+    elif output.abs().max().item() > ENORMOUS:
         yield fail(f"the first logits reach {output.abs().max().item():.2g}")
+    elif output.dim() == x.axes + 2 and output[0, 0].numel() > 1:
+        flat = output.flatten(2)
+        # A head that starts at zero learns all the same.
+        heads = [conv.weight.name for conv in x.anatomy.last_convs(x.anatomy.output)]
+        weights = dict(x.net.named_parameters())
+        zero = any(name in weights and not bool(weights[name].any()) for name in heads)
+        same = bool((flat.amax(-1) == flat.amin(-1)).all())
+        # Of what is the same with any weights, another check tells.
+        later = x.repetition.first.output
+        varies = later is not None and bool((later.flatten(2) != later.flatten(2)[..., :1]).any())
+        if same and varies and not zero and heads:
+            yield fail("the first logits are the same at every place of the image")
 
 
 CHECKS: Final[Mapping[str, Check]] = {
@@ -220,6 +331,12 @@ CHECKS: Final[Mapping[str, Check]] = {
         harm="Training does not start.",
         cause="Weights far too large, a product where a sum was meant.",
         run=first_logits_are_sane,
+    ),
+    "norms_follow_the_data": Check(
+        title="In training the statistics of norms become those of the data.",
+        harm="Evaluation runs another net than the one that was trained.",
+        cause="momentum=0, a value from another library, train() overridden, or eval() in it.",
+        run=norms_follow_the_data,
     ),
     "weights_start_sanely": Check(
         title="Weights start different from each other, at a size that keeps a signal.",

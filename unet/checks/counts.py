@@ -55,17 +55,21 @@ def weights_serve_one_place(x: Examination) -> Iterator[Finding]:
         if weight is not None:
             uses.setdefault(weight.index, []).append(step)
             names[weight.index] = weight.name
-    for index, steps in uses.items():
-        if len(steps) > 1 and not is_recurrent(steps) and not weighs_one_map(steps):
-            # Several outputs may have one head on purpose.
-            heads = all(leads_out(x.anatomy, step.output) for step in steps)
-            yield (warn if heads else fail)(
-                f"{names[index]} serves {len(steps)} places of the net: they can only learn the "
-                f"same",
-                parameter=names[index],
-                uses=len(steps),
-            )
-            return
+    several = {
+        names[index]: steps
+        for index, steps in uses.items()
+        if len(steps) > 1 and not is_recurrent(steps) and not weighs_one_map(steps)
+    }
+    for name, steps in itertools.islice(several.items(), 1):
+        # Several outputs may have one head on purpose.
+        heads = all(leads_out(x.anatomy, step.output) for step in steps)
+        more = counted(len(several) - 1, "other weight", ("does", "do"))
+        yield (warn if heads else fail)(
+            f"{name} serves {len(steps)} places of the net: they can only learn the same"
+            + (f"; so {more}" if len(several) > 1 else ""),
+            parameters=list(several),
+            uses=len(steps),
+        )
 
 
 def is_recurrent(steps: list[Step]) -> bool:
@@ -137,7 +141,7 @@ def used_parameters_get_gradients(x: Examination) -> Iterator[Finding]:
     if x.lesson.error:
         yield skip(f"a step of training does not run: {x.lesson.error}")
         return
-    silent = [name for name in used if name in x.lesson.untaught]
+    silent = sorted(name for name in used if name in x.untaught)
     if silent:
         yield fail(
             f"{silent[0]} is used and gets no gradient: it is never trained", parameters=silent

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from torch import Tensor
+
 from unet.anatomy import PADS, RESIZES, plain
 from unet.checks.finding import Check, Finding, fail, in_words, skip, warn
 from unet.examination import Examination
@@ -127,11 +129,16 @@ def output_is_no_larger(x: Examination) -> Iterator[Finding]:
 
 def off_grid_is_refused_or_handled(x: Examination) -> Iterator[Finding]:
     """Yield a finding for what happens to sizes that the poolings cannot halve."""
-    if not x.anatomy.downs:
-        return
-    base = x.run(x.sides).output
-    assert base is not None
-    margin = x.side - base.shape[-1]
+    if x.anatomy.downs:
+        for look in (stretched_to_fit, refused_or_cut, one_axis_for_another):
+            found = next(look(x), None)
+            if found is not None:
+                yield found
+                return
+
+
+def stretched_to_fit(x: Examination) -> Iterator[Finding]:
+    """Yield a warning if an output is resized to the size of the image."""
     astray, sides = max((stretched(x, sides), sides) for sides in x.off_grid)
     if astray >= 1:
         yield warn(
@@ -140,35 +147,64 @@ def off_grid_is_refused_or_handled(x: Examination) -> Iterator[Finding]:
             size=sides,
             pixels=astray,
         )
-        return
+
+
+def refused_or_cut(x: Examination) -> Iterator[Finding]:
+    """Yield a finding for a size that fails inside torch, is cut, or filled up."""
+    base = x.run(x.sides).output
+    assert base is not None
+    margin = x.side - base.shape[-1]
     for sides in x.off_grid:
         run = x.run(sides)
         if run.output is None:
-            if "Sizes of tensors" in run.error or "must match the size" in run.error:
+            square = x.run((sides[-1],) * x.axes)
+            if is_mismatch(run.error) and square.output is None:
                 yield warn(
                     f"{in_words(sides)} fails inside torch, without a word on which sizes are "
                     f"legal: {run.error}",
                     size=sides,
                 )
-                return
         elif run.output.shape[-1] != sides[-1] - margin:
             yield warn(
                 f"{in_words(sides)} is cut silently: {sides[-1] - margin} pixels were to be "
                 f"expected and {run.output.shape[-1]} come out",
                 size=sides,
             )
-            return
-    if all(x.run(sides).output is not None for sides in x.off_grid):
-        for axis in range(x.axes):
-            sides = tuple(x.side + (each == axis) for each in range(x.axes))
-            run = x.run(sides)
-            if run.output is None:
-                yield fail(
-                    f"{in_words(x.off_grid[0])} is accepted and {in_words(sides)} is not: where "
-                    f"sizes are mended, one axis is taken for another: {run.error}",
-                    size=sides,
-                )
-                return
+        elif filled_up(run.output):
+            yield fail(
+                f"{in_words(sides)} is accepted, and the last row or column of the output is "
+                f"{run.output[0, 0, -1, -1].item():g} throughout: filled up, not computed",
+                size=sides,
+            )
+
+
+def is_mismatch(error: str) -> bool:
+    """Whether torch says that two maps have different sizes."""
+    return "Sizes of tensors" in error or "must match the size" in error
+
+
+def one_axis_for_another(x: Examination) -> Iterator[Finding]:
+    """Yield a finding for an oblong size that fails although squares of its sides do not."""
+    square, *oblong = x.off_grid
+    by_one = (tuple(x.side + (each == axis) for each in range(x.axes)) for axis in range(x.axes))
+    for sides in (*oblong, *by_one):
+        run = x.run(sides)
+        if run.output is None and all(x.run((side,) * x.axes).output is not None for side in sides):
+            yield fail(
+                f"{in_words(square)} is accepted and {in_words(sides)} is not: where "
+                f"sizes are mended, one axis is taken for another: {run.error}",
+                size=sides,
+            )
+
+
+def filled_up(output: Tensor) -> bool:
+    """Whether the last row or column of a map is one number, and the map is not."""
+    if output.dim() < 4 or min(output.shape[-2:]) < 3 or not output.is_floating_point():
+        return False
+    ends = (output[..., -1, :], output[..., :, -1])
+    inner = output[..., 1:-1, 1:-1]
+    one_number = any(bool((end == end.flatten()[0]).all()) for end in ends)
+    return one_number and not bool((inner == inner.flatten()[0]).all())
 
 
 def stretched(x: Examination, sides: tuple[int, ...]) -> float:

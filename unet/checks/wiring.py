@@ -1,4 +1,4 @@
-"""Whether the skips arrive, and whether everything that is computed is used."""
+"""Whether everything that is computed is used, and learns."""
 
 from __future__ import annotations
 
@@ -6,204 +6,15 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from torch import Tensor
+import torch
 
 from unet.anatomy import ALMOST, RESIZES, Anatomy, Change, came_up, level_of, plain
-from unet.checks.finding import Check, Finding, counted, fail, in_words, skip, warn
+from unet.checks.finding import Check, Finding, counted, fail, in_words, warn
+from unet.checks.skips import zeroed
 from unet.examination import Examination, Gradients
-from unet.inference import encoder_convs, joined_levels, unskipped
-from unet.tracing import CONSTANT, Step, Value
-
-
-def levels_are_joined(x: Examination) -> Iterator[Finding]:
-    """Yield a finding for each level on the way down whose map never meets what comes up."""
-    anatomy = x.anatomy
-    if not anatomy.output.spatial:
-        yield skip("the output could not be followed back to the image")
-        return
-    if not anatomy.downs:
-        lost = anatomy.loses_its_place
-        yield (skip if lost else fail)(
-            "where a map lies was lost on the way, so that levels are not known"
-            if lost
-            else "the net never halves its resolution: it has no contracting path"
-        )
-        return
-    if not anatomy.ups:
-        yield warn("no upsampling was seen: how maps get their resolution back is not understood")
-        return
-    missing = unskipped(anatomy)
-    claimed = x.claims.get("unskipped", "").split(",")
-    forgotten = [level for level in missing if str(level) not in claimed]
-    if not forgotten:
-        return
-    how = how_else_joined(anatomy)
-    if how:
-        yield skip(f"maps that are joined have been through {how}, which is not followed")
-    elif joined_levels(anatomy):
-        yield from not_joined(anatomy, forgotten)
-    elif any(join.level > 0 for join in anatomy.joins):
-        yield fail(
-            "every skip is taken after the pooling of its level: what the level's convolutions "
-            "make never meets the map that comes up",
-            levels=missing,
-        )
-    elif x.claims.get("skip") != "none":
-        report = fail if attempts_at_skips(anatomy) else warn
-        yield report(
-            "no map of the contracting path meets what comes up: the net has no skips",
-            levels=missing,
-        )
-
-
-def not_joined(anatomy: Anatomy, missing: list[int]) -> Iterator[Finding]:
-    """Yield a finding for each level that is left out."""
-    for level in missing:
-        yield fail(
-            f"level {level}: what its convolutions make on the way down never meets the map that "
-            f"comes up{after_pooling(anatomy, level)}",
-            level=level,
-        )
-
-
-def how_else_joined(anatomy: Anatomy) -> str:
-    """The operation after which a join cannot be seen: writing, or samples taken anywhere."""
-    for step in anatomy.trace.of("copy_"):
-        written, *changed = step.outputs
-        wider = any(whole.shape[1:2] > written.shape[1:2] for whole in changed)
-        if wider and written.from_image and len(written.shape) > 3:
-            return "copy_"
-    for _, maps in anatomy.merges:
-        for value in maps if any(map(came_up, maps)) else []:
-            for step in anatomy.way_back(value):
-                if not value.spatial and step.operation in GATHERING:
-                    return step.operation
-    return ""
-
-
-GATHERING: Final = frozenset({"grid_sampler_2d", "grid_sampler_3d", "index", "gather"})
-"""Operations that take samples from anywhere."""
-
-
-def after_pooling(anatomy: Anatomy, level: int) -> str:
-    """A word on a skip that was pooled and enlarged again, if there is one at the level."""
-    for _, maps in anatomy.merges:
-        for value in maps:
-            if level_of(value.step) == level and bounced(anatomy, value):
-                return ": it is pooled and enlarged again before it is joined"
-    return ""
-
-
-def attempts_at_skips(anatomy: Anatomy) -> bool:
-    """Whether the way up has joins that only lack a skip: with itself, with zeros, from below."""
-    for step in anatomy.trace.steps:
-        if not anatomy.is_live(step.output) or plain(step.operation) not in ("cat", "add"):
-            continue
-        maps = [v for v in step.inputs if len(v.shape) == len(step.output.shape) > 2]
-        risen = [v for v in maps if v.spatial and came_up(v)]
-        if len(maps) < 2 or not risen:
-            continue
-        if step.operation == "cat" or any(not v.from_image for v in maps):
-            return True
-        if len({v.index for v in maps}) == 1:
-            return True
-    return False
-
-
-def skips_are_alive(x: Examination) -> Iterator[Finding]:
-    """Yield a finding for each join one side of which does not reach the output."""
-    gradients = x.gradients.at
-    for join in x.anatomy.joins:
-        sides = {"skip": join.fresh, "map that comes up": join.risen}
-        seen = {name: gradients.get(value.index) for name, value in sides.items()}
-        known = [g for g in seen.values() if g]
-        for name, gradient in seen.items():
-            if gradient is not None and known and gradient <= 1e-12 * max(known):
-                yield fail(
-                    f"join at level {join.level}: the {name} does not change the output at all",
-                    level=join.level,
-                )
-    for step, maps in x.anatomy.merges:
-        if step.operation not in ("cat", "add", "add_") or not all(v.spatial for v in maps):
-            continue
-        different = len({v.index for v in maps})
-        if different == 1 and came_up(maps[0]):
-            yield fail(f"at level {level_of(maps[0].step)} a map is joined with itself")
-            return
-        if step.operation == "cat" and different < len(maps) and any(map(came_up, maps)):
-            yield fail(f"at level {level_of(maps[0].step)} a map is joined twice")
-            return
-    for join in x.anatomy.joins:
-        if zeroed(join.fresh):
-            yield fail(f"join at level {join.level}: the skip is multiplied by zero")
-            return
-    yield from all_channels_arrive(x)
-
-
-def zeroed(value: Value) -> bool:
-    """Whether the value is a product with a constant zero; a weight that starts at zero learns."""
-    step = value.made_by
-    while step is not None and plain(step.operation) in ("slice", "constant_pad_nd", "clone"):
-        value, step = step.inputs[0], step.inputs[0].made_by
-    if step is None or plain(step.operation) != "mul":
-        return False
-    other = step.settings.get("other")
-    if isinstance(other, (int, float)):
-        return other == 0
-    if not isinstance(other, Tensor) or step.inputs[-1].is_learnt:
-        return False
-    return other.numel() > 0 and not bool(other.detach().any())
-
-
-def all_channels_arrive(x: Examination) -> Iterator[Finding]:
-    """Yield a finding for a join before or after which channels of a skip are left out."""
-    for join in x.anatomy.joins:
-        before = [(s, s.output) for s in x.anatomy.way_back(join.fresh)]
-        after = [(s, s.output) for s in itertools.islice(x.anatomy.way_on(join.step.output), 4)]
-        for step, made in before + after:
-            source = step.source
-            if (
-                source is None
-                or step.index in x.anatomy.conv_of
-                or len(source.shape) != len(made.shape)
-            ):
-                continue
-            kept = channels_kept(step)
-            if kept is not None and kept < source.shape[1] and alone(x.anatomy, step):
-                yield fail(
-                    f"join at level {join.level}: of {source.shape[1]} channels {kept} are taken "
-                    f"({step.operation}), and nothing else reads the others there",
-                    level=join.level,
-                )
-                return
-
-
-def channels_kept(step: Step) -> int | None:
-    """How many channels of a map the step lets through; None if it does not pick any."""
-    name, settings = step.operation, step.settings
-    if name in ("slice", "split", "split_with_sizes", "index_select"):
-        if int(settings.get("dim") or 0) % len(step.output.shape) != 1:
-            return None
-        if name == "index_select":
-            return int(settings["index"].unique().numel())
-        read = [value for value in step.outputs if value.users]
-        return sum(value.shape[1] for value in read)
-    if name == "index":
-        rows = list(settings["indices"])
-        picked = len(rows) > 1 and rows[0] is None and isinstance(rows[1], Tensor)
-        others = any(each is not None for each in rows[2:])
-        return int(rows[1].unique().numel()) if picked and not others else None
-    return None
-
-
-def alone(anatomy: Anatomy, step: Step) -> bool:
-    """Whether no other step takes other channels of the same map."""
-    source = step.source
-    assert source is not None
-    return not any(
-        user is not step and channels_kept(user) is not None and anatomy.is_live(user.output)
-        for user in source.users
-    )
+from unet.inference import encoder_convs
+from unet.running import attempt
+from unet.tracing import CONSTANT, Value
 
 
 def gradient_is_cut(x: Examination) -> Iterator[Finding]:
@@ -215,6 +26,8 @@ def gradient_is_cut(x: Examination) -> Iterator[Finding]:
     for value in anatomy.trace.cuts:
         if not anatomy.is_live(value) or not value.from_image or len(value.shape) < 3:
             continue
+        if is_meant_without_gradient(value):
+            continue
         yield fail(
             f"a map of {value.shape[1]} channels at step {value.step:g} is taken out of the graph "
             f"({value.made_by.operation if value.made_by else 'copied'}): no gradient flows back "
@@ -222,6 +35,18 @@ def gradient_is_cut(x: Examination) -> Iterator[Finding]:
             operation=value.made_by.operation if value.made_by else "",
         )
         return
+    for step in anatomy.trace.of("sign", "round"):
+        value = step.output
+        between = anatomy.is_live(value) and value.is_learnt and step not in anatomy.final_steps()
+        # To let the gradient pass by, what was rounded is subtracted from what was not.
+        around = any(plain(user.operation) == "sub" for user in value.users)
+        if between and value.from_image and len(value.shape) > 2 and not around:
+            yield fail(
+                f"a map of {value.shape[1]} channels at step {value.step:g} goes through "
+                f"{step.operation}, which has no gradient: nothing is learnt through it",
+                operation=step.operation,
+            )
+            return
     for value in anatomy.trace.values:
         found = value.kind == CONSTANT and value.made_by is None
         leaves = found and len(value.shape) > 2 and min(value.shape[2:]) > 8
@@ -232,6 +57,16 @@ def gradient_is_cut(x: Examination) -> Iterator[Finding]:
                 shape=value.shape,
             )
             return
+
+
+def is_meant_without_gradient(value: Value) -> bool:
+    """Whether it is a largest value, as is taken off before a softmax, or becomes an index."""
+    source = value.made_by
+    while source is not None and source.operation == "detach":
+        source = source.inputs[0].made_by
+    largest = source is not None and source.operation in ("amax", "max")
+    rounded = [plain(user.operation) in ("floor", "ceil", "round") for user in value.users]
+    return largest or (bool(rounded) and all(rounded))
 
 
 def could_be_a_map(value: Value) -> bool:
@@ -253,6 +88,7 @@ def everything_is_used(x: Examination) -> Iterator[Finding]:
         if not only_trained:
             return
     yield from itertools.islice(picked_or_ignored(x), 1)
+    yield from itertools.islice(never_read(x), 1)
     # A narrow layer may be dead by the chance of its weights; not so with two sets of them.
     silent = silent_convs(anatomy, x.gradients)
     if silent:
@@ -282,6 +118,25 @@ def picked_or_ignored(x: Examination) -> Iterator[Finding]:
         yield fail(f"the output does not depend on {name}, which forward asks for")
 
 
+def never_read(x: Examination) -> Iterator[Finding]:
+    """Yield a finding for channels of the image, or parts of a map, that nothing reads."""
+    for channel in x.unread_channels:
+        yield fail(f"channel {channel} of the image does not change the output")
+    # What is left out of a skip is another check's matter.
+    skipped = {s.index for join in x.anatomy.joins for s in x.anatomy.way_back(join.fresh)}
+    for step in x.anatomy.trace.of("split", "split_with_sizes", "unbind"):
+        learnt = step.inputs[0].from_image and step.inputs[0].is_learnt
+        if not learnt or step.index in skipped:
+            continue
+        dead = [made for made in step.outputs if not x.anatomy.is_live(made)]
+        if dead and len(dead) < len(step.outputs):
+            yield fail(
+                f"a map is parted in {len(step.outputs)} and {counted(len(dead), 'part')} thrown "
+                f"away: {in_words(dead[0].shape[1:])}",
+                shape=dead[0].shape,
+            )
+
+
 def silent_convs(anatomy: Anatomy, gradients: Gradients) -> set[int]:
     """The convolutions whose results have a gradient of nothing, by the index of the result."""
     largest = max((g for g in gradients.at.values() if g), default=0.0)
@@ -293,53 +148,16 @@ def silent_convs(anatomy: Anatomy, gradients: Gradients) -> set[int]:
     }
 
 
-def skips_leave_from_the_end_of_their_level(x: Examination) -> Iterator[Finding]:
-    """Yield a finding for a skip taken before its level's last convolution."""
-    anatomy = x.anatomy
-    fresh = [join.fresh for join in anatomy.joins]
-    bottom = max((up.before for up in anatomy.ups), key=lambda v: v.step, default=None)
-    for down in anatomy.downs:
-        source = down.before
-        # What is made coarser in a gate does not lead down.
-        if came_up(source) or not (bottom is None or bottom.descends_from(down.after)):
-            continue
-        last = [conv for conv in anatomy.last_convs(source) if max(conv.kernel) > 1]
-        last = [conv for conv in last if abs(conv.output.step / source.step - 1) < 0.3]
-        skips = [v for v in fresh if abs(v.step / source.step - 1) < 0.3]
-        if not last or not skips:
-            continue
-        if down.step.index in anatomy.conv_of and not any(
-            v.descends_from(source) or source.descends_from(v) for v in skips
-        ):
-            continue
-        if any(v.descends_from(conv.output) for v in skips for conv in last):
-            continue
-        if not looks_down_from_a_skip(anatomy, down, skips):
-            level = level_of(source.step)
-            yield fail(
-                f"level {level}: the skip is taken before {last[-1].name}, the last convolution "
-                f"of its level",
-                level=level,
-            )
-
-
-def looks_down_from_a_skip(anatomy: Anatomy, down: Change, skips: list[Value]) -> bool:
-    """Whether the level's end was skipped and led down elsewhere, and this is made of it later.
-
-    As in a gate that compares it with what comes up.
-    """
-    for other in anatomy.downs:
-        end = other.before
-        if other is down or end is down.before or not down.before.descends_from(end):
-            continue
-        if abs(end.step / down.before.step - 1) < 0.3:
-            last = anatomy.last_convs(end)
-            if any(v.descends_from(conv.output) for v in skips for conv in last):
-                return True
-    return False
-
-
 def what_goes_down_was_convolved(x: Examination) -> Iterator[Finding]:
+    """Yield a finding for a level that is left out on the way down, as a whole or in part."""
+    for look in (skip_alone, bypassed, read_in_part):
+        found = next(look(x), None)
+        if found is not None:
+            yield found
+            return
+
+
+def skip_alone(x: Examination) -> Iterator[Finding]:
     """Yield a finding for a level whose convolutions serve its skip alone."""
     convolved = encoder_convs(x.anatomy)
     for down in x.anatomy.downs:
@@ -358,6 +176,43 @@ def what_goes_down_was_convolved(x: Examination) -> Iterator[Finding]:
             return
 
 
+def bypassed(x: Examination) -> Iterator[Finding]:
+    """Yield a finding for a level that what lies below it has not been through."""
+    convolved = encoder_convs(x.anatomy)
+    deepest = [up.before for up in x.anatomy.ups if not came_up(up.before)]
+    bottom = max(deepest, key=lambda value: value.step, default=None)
+    if bottom is None:
+        return
+    for level, convs in convolved.items():
+        if level >= level_of(bottom.step) or any(bottom.descends_from(c.output) for c in convs):
+            continue
+        # In a pyramid each level convolves the image anew.
+        finer = [conv for each, found in convolved.items() if each < level for conv in found]
+        if any(convs[-1].output.descends_from(conv.output) for conv in finer):
+            yield fail(
+                f"level {level}: the levels below have not been through {convs[-1].name}: the way "
+                f"down passes the level by"
+            )
+            return
+
+
+def read_in_part(x: Examination) -> Iterator[Finding]:
+    """Yield a finding for a level whose pixels are left out on the way down."""
+    reading: dict[int, list[Change]] = {}
+    for down in x.anatomy.downs:
+        if not came_up(down.before):
+            reading.setdefault(level_of(down.before.step), []).append(down)
+    for level, downs in reading.items():
+        convs = [x.anatomy.conv_of.get(down.step.index) for down in downs]
+        sparse = [c for c in convs if c is not None and max(c.kernel) < min(c.stride)]
+        if sparse and len(sparse) == len(downs):
+            yield fail(
+                f"level {level}: of {in_words(sparse[0].stride)} pixels {sparse[0].name} reads "
+                f"one, and nothing reads the others on the way down"
+            )
+            return
+
+
 def leads_on(anatomy: Anatomy, down: Change) -> bool:
     """Whether it is the only way down from its level, or the only one of its kind."""
     return not any(
@@ -367,20 +222,14 @@ def leads_on(anatomy: Anatomy, down: Change) -> bool:
     )
 
 
-def bounced(anatomy: Anatomy, value: Value) -> bool:
-    """Whether the value is a map made coarser and finer again with no convolution between."""
-    grown = False
-    for step in anatomy.way_back(value):
-        if step.source is None or not step.output.spatial or step.index in anatomy.conv_of:
-            return False
-        if grown and step.output.step > step.source.step * ALMOST:
-            return True
-        grown = grown or step.output.step * ALMOST < step.source.step
-    return False
-
-
 def nothing_is_overwritten(x: Examination) -> Iterator[Finding]:
-    """Yield a finding if the net cannot go backward because a map was overwritten."""
+    """Yield a finding if the image is overwritten, or a map that is needed to go backward."""
+    image = x.image(x.sides).to(x.dtype)
+    given = image.clone()
+    attempt(x.net, image)
+    if not torch.equal(image, given):
+        yield fail("forward overwrites the image that it is given, in place")
+        return
     for where, error in (("", x.gradients.error), (" in training", x.lesson.error)):
         if "inplace" in error:
             yield fail(
@@ -443,19 +292,6 @@ def pooled_too_far(anatomy: Anatomy, up: Change) -> Value | None:
 
 
 CHECKS: Final[Mapping[str, Check]] = {
-    "every_level_is_joined": Check(
-        title="What each level of the contracting path makes meets the map that comes up.",
-        harm="Fine detail of that level is lost: contours get coarse.",
-        cause="A skip forgotten, replaced by zeros, or joined with the wrong map. If one is left "
-        "out on purpose, claim so: unskipped=0.",
-        run=levels_are_joined,
-    ),
-    "both_sides_of_a_join_reach_the_output": Check(
-        title="Skip and upsampled map both change the output.",
-        harm="Half of the decoder's input is dead weight.",
-        cause="A product with zero, a map joined with itself.",
-        run=skips_are_alive,
-    ),
     "gradients_flow_through_every_path": Check(
         title="No map on its way to the output is taken out of the graph.",
         harm="What stands before it is not trained along this path.",
@@ -467,12 +303,6 @@ CHECKS: Final[Mapping[str, Check]] = {
         harm="A stage costs time and memory and does nothing.",
         cause="A wrong variable is handed on.",
         run=everything_is_used,
-    ),
-    "skips_leave_from_the_end_of_their_level": Check(
-        title="A skip is taken after the last convolution of its level.",
-        harm="The decoder gets weaker features than the encoder has.",
-        cause="The map is kept one line too early.",
-        run=skips_leave_from_the_end_of_their_level,
     ),
     "what_goes_down_was_convolved": Check(
         title="What is pooled has been through the convolutions of its level.",
