@@ -196,6 +196,19 @@ class Shut(Small):
         return super().join(skip * torch.sigmoid(self.gate(skip)), risen)
 
 
+class Spotted(Small):
+    """Weighs the pixels of what it has joined by the mean and the maximum of their channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weigh = nn.Conv2d(2, 1, 3, padding=1)
+
+    def join(self, skip: Tensor, risen: Tensor) -> Tensor:
+        joined = super().join(skip, risen)
+        seen = torch.cat([joined.mean(1, keepdim=True), joined.amax(1, keepdim=True)], 1)
+        return joined * torch.sigmoid(self.weigh(seen))
+
+
 class DenseInPart(Small):
     """Lays new maps beside what comes up, and hands the new ones on alone."""
 
@@ -230,11 +243,4 @@ SAID: list[Said] = [
     (Shut, "both_sides_of_a_join_reach_the_output", "fail", "the skip is at most"),
 ]
 
-SOUND: list[Factory] = [
-    Gated,
-    Written,
-    Accumulated,
-    StridedSkip,
-    LooksDown,
-    DenseInPart,
-]
+SOUND: list[Factory] = [Gated, Written, Accumulated, StridedSkip, LooksDown, DenseInPart, Spotted]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, final
 
 from unet.anatomy import NORMS, Anatomy, Conv, came_up, is_activation, is_straight, plain
-from unet.checks.finding import Check, Finding, fail, in_words, warn
+from unet.checks.finding import Check, Finding, fail, first_of, in_words, warn
 from unet.examination import Examination
 from unet.inference import FINAL, padding_kind, stands_in_upsampling
 from unet.running import WatchedProducts, attempt
@@ -88,13 +88,14 @@ def carried(
 
 
 def convolutions_are_separated(x: Examination) -> Iterator[Finding]:
-    """Yield a finding for the first of the ways in which layers are not separated."""
-    looks = (straight_activations, followed_at_once, opened_at_once, mixed_at_once, bent_at_first)
-    for look in looks:
-        found = next(look(x.anatomy), None)
-        if found is not None:
-            yield found
-            return
+    """A finding for the first of the ways in which layers are not separated."""
+    return first_of(
+        straight_activations(x.anatomy),
+        followed_at_once(x.anatomy),
+        opened_at_once(x.anatomy),
+        mixed_at_once(x.anatomy),
+        bent_at_first(x.anatomy),
+    )
 
 
 def straight_activations(anatomy: Anatomy) -> Iterator[Finding]:

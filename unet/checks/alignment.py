@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from unet.anatomy import Anatomy, apart, came_up, plain
-from unet.checks.finding import UNSTEADY, Check, Finding, fail, in_words, skip, warn
+from unet.checks.finding import UNSTEADY, Check, Finding, fail, first_of, in_words, skip, warn
 from unet.examination import Examination
 from unet.inference import ATTENDING, looks_at_the_whole_image, macs, only_weighs
 from unet.running import WithoutImageStatistics, WithoutPositions, difference
@@ -45,11 +45,10 @@ def misplaced(one: Value, other: Value, name: str) -> tuple[str, float] | None:
 
 def joins_are_aligned(x: Examination) -> Iterator[Finding]:
     """Yield a finding for every join whose sides lie a pixel or more apart."""
-    for look in (laid_side_by_side, unpooled_amiss, weighed_amiss):
-        amiss = next(look(x), None)
-        if amiss is not None:
-            yield amiss
-            return
+    amiss = list(first_of(laid_side_by_side(x), unpooled_amiss(x), weighed_amiss(x)))
+    if amiss:
+        yield from amiss
+        return
     seen: set[int] = set()
     for sides, anatomy in x.at_all_sizes.items():
         legal = sides in (x.sides, x.oblong)

@@ -10,19 +10,25 @@ import torch
 from torch import Tensor, nn
 
 from unet.anatomy import NORMS, PADS, is_activation, plain
-from unet.checks.finding import UNSTEADY, Check, Finding, counted, fail, in_words, skip, warn
+from unet.checks.finding import (
+    UNSTEADY,
+    Check,
+    Finding,
+    counted,
+    fail,
+    first_of,
+    in_words,
+    skip,
+    warn,
+)
 from unet.examination import Examination
 from unet.running import attempt, difference
 from unet.tracing import BUFFER
 
 
 def samples_do_not_mix(x: Examination) -> Iterator[Finding]:
-    """Yield a finding if a sample's logits depend on what else is in its batch."""
-    for look in (mixed_in_a_batch, mixed_where_padded, mixed_by_their_numbers):
-        found = next(look(x), None)
-        if found is not None:
-            yield found
-            return
+    """A finding if a sample's logits depend on what else is in its batch."""
+    return first_of(mixed_in_a_batch(x), mixed_where_padded(x), mixed_by_their_numbers(x))
 
 
 def mixed_in_a_batch(x: Examination) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, final
@@ -49,6 +50,11 @@ def warn(message: str, **evidence: Any) -> Finding:
 def skip(reason: str, **evidence: Any) -> Finding:
     """The check could not decide, for this reason."""
     return Finding("skip", reason, evidence)
+
+
+def first_of(*looks: Iterator[Finding]) -> Iterator[Finding]:
+    """The first finding that any of these has, in their order; what comes after it is not run."""
+    return itertools.islice(itertools.chain(*looks), 1)
 
 
 UNSTEADY: Final = "the same image gets other logits each time, so that nothing can be compared"

@@ -9,7 +9,7 @@ from typing import Final
 from torch import Tensor
 
 from unet.anatomy import PADS, RESIZES, plain
-from unet.checks.finding import Check, Finding, fail, in_words, skip, warn
+from unet.checks.finding import Check, Finding, fail, first_of, in_words, skip, warn
 from unet.examination import Examination
 
 
@@ -130,11 +130,7 @@ def output_is_no_larger(x: Examination) -> Iterator[Finding]:
 def off_grid_is_refused_or_handled(x: Examination) -> Iterator[Finding]:
     """Yield a finding for what happens to sizes that the poolings cannot halve."""
     if x.anatomy.downs:
-        for look in (stretched_to_fit, refused_or_cut, one_axis_for_another):
-            found = next(look(x), None)
-            if found is not None:
-                yield found
-                return
+        yield from first_of(stretched_to_fit(x), refused_or_cut(x), one_axis_for_another(x))
 
 
 def stretched_to_fit(x: Examination) -> Iterator[Finding]:

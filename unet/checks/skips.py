@@ -9,7 +9,7 @@ from typing import Final
 from torch import Tensor
 
 from unet.anatomy import ALMOST, Anatomy, Change, Join, came_up, level_of, plain
-from unet.checks.finding import Check, Finding, fail, skip, warn
+from unet.checks.finding import Check, Finding, fail, first_of, skip, warn
 from unet.examination import Examination
 from unet.inference import joined_levels, unskipped
 from unet.tracing import Step, Value
@@ -125,11 +125,9 @@ def attempts_at_skips(anatomy: Anatomy) -> bool:
 def skips_are_alive(x: Examination) -> Iterator[Finding]:
     """Yield a finding for each join one side of which does not reach the output."""
     yield from sides_without_gradient(x)
-    for look in (joined_amiss, zeros_joined, skips_of_nothing, all_channels_arrive):
-        found = next(look(x), None)
-        if found is not None:
-            yield found
-            return
+    yield from first_of(
+        joined_amiss(x), zeros_joined(x), skips_of_nothing(x), all_channels_arrive(x)
+    )
 
 
 def sides_without_gradient(x: Examination) -> Iterator[Finding]:
@@ -219,17 +217,18 @@ SHUT: Final = 1e-8
 def all_channels_arrive(x: Examination) -> Iterator[Finding]:
     """Yield a finding for a join before or after which channels of a skip are left out."""
     for join in x.anatomy.joins:
-        before = [(s, s.output) for s in x.anatomy.way_back(join.fresh)]
-        after = [(s, s.output) for s in itertools.islice(x.anatomy.way_on(join.step.output), 4)]
-        for step, made in before + after:
-            source = step.source
+        before = list(x.anatomy.way_back(join.fresh))
+        after = list(itertools.islice(x.anatomy.way_on(join.step.output), 4))
+        for step in before + after:
+            source, made = step.source, step.output
             if (
                 source is None
                 or step.index in x.anatomy.conv_of
                 or len(source.shape) != len(made.shape)
             ):
                 continue
-            if is_levelled(step):
+            # Behind a join the mean is there for a gate, which weighs what the join has made.
+            if step in before and is_levelled(step):
                 yield fail(
                     f"join at level {join.level}: of the skip's {source.shape[1]} channels "
                     f"{step.operation} makes one",

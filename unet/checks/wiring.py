@@ -9,7 +9,7 @@ from typing import Final
 import torch
 
 from unet.anatomy import ALMOST, RESIZES, Anatomy, Change, came_up, level_of, plain
-from unet.checks.finding import Check, Finding, counted, fail, in_words, warn
+from unet.checks.finding import Check, Finding, counted, fail, first_of, in_words, warn
 from unet.checks.skips import zeroed
 from unet.examination import Examination, Gradients
 from unet.inference import encoder_convs
@@ -149,12 +149,8 @@ def silent_convs(anatomy: Anatomy, gradients: Gradients) -> set[int]:
 
 
 def what_goes_down_was_convolved(x: Examination) -> Iterator[Finding]:
-    """Yield a finding for a level that is left out on the way down, as a whole or in part."""
-    for look in (skip_alone, bypassed, read_in_part):
-        found = next(look(x), None)
-        if found is not None:
-            yield found
-            return
+    """A finding for a level that is left out on the way down, as a whole or in part."""
+    return first_of(skip_alone(x), bypassed(x), read_in_part(x))
 
 
 def skip_alone(x: Examination) -> Iterator[Finding]:
