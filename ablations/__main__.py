@@ -208,7 +208,7 @@ def run(
         print(json.dumps(summary_of(ended, now, files)))
     else:
         say(*lines_of(ended, now, files, shlex.join(words)))
-    if now.given_up:
+    if now.given_up or ended.alike:
         raise SystemExit(1)
 
 

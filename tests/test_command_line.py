@@ -294,6 +294,20 @@ def test_run_tells_of_what_it_gave_up(swept: Path) -> None:
     assert third.output.count("MemoryError: no room for 1") >= 3
 
 
+def test_run_tells_once_of_what_meets_every_cell_alike(tmp_path: Path) -> None:
+    """Exit code 1, the reason, and the line that goes on; `--retry` would help nobody."""
+    plan = tmp_path / "tiny.toml"
+    plan.write_text(TINY)
+    words = ["run", str(plan), "--out", str(tmp_path), "--workers", "1"]
+    found = CliRunner().invoke(ablations_command.app, words, obj=HasNoRoom, catch_exceptions=False)
+    assert found.exit_code == 1
+    assert (
+        "stopped, with 0 of 4 cells stored: the first 3 failed alike, with MemoryError: no room "
+        f"for 1\nmend this and go on with: python -m ablations run {plan}"
+    ) in found.stdout
+    assert "--retry" not in found.output
+
+
 def test_a_changed_plan_is_shown_and_asks_for_extend(swept: Path) -> None:
     """What differs, in one line; with the option the records that still belong stay."""
     plan = swept / "tiny.toml"

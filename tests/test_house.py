@@ -15,6 +15,7 @@ from tests.samples import ROOT
 # imports stand above it.
 MAP = {
     "unet.refusal": set(),
+    "unet.version": set(),
     "unet.paddings": set(),
     "unet.joins": set(),
     "unet.skips": {"unet.joins"},

@@ -19,7 +19,7 @@ from ablations.runs.records import Record
 from ablations.storage import leases as leases_module
 from ablations.storage.leases import LEASE_SECONDS, Leases
 from ablations.storage.plan_file import read_plan
-from ablations.storage.store import MOST_ATTEMPTS, MOST_LOSSES, Store
+from ablations.storage.store import MOST_ATTEMPTS, Store
 from tests.samples import TINY
 from unet import Refusal
 
@@ -52,7 +52,6 @@ class Sweeping(RuleBasedStateMachine):
         self.now = 1e9
         self.keys = [cell.key for cell in self.plan.cells()]
         self.done: dict[str, str] = {}
-        self.losses = dict.fromkeys(self.keys, 0)
         self.failures = dict.fromkeys(self.keys, 0)
         # Cell: holder, its deadline, and whether the holder is dead.
         self.held: dict[str, tuple[str, float, bool]] = {}
@@ -78,7 +77,6 @@ class Sweeping(RuleBasedStateMachine):
         free = before is None or before[2] or self.now >= before[1]
         gone = before is not None and free and key not in self.done
         if gone:
-            self.losses[key] += 1
             del self.held[key]
         expected = key not in self.done and free and not self.is_given_up(key)
         assert self.live[name][1].claim([key]) == [key] * expected
@@ -137,11 +135,10 @@ class Sweeping(RuleBasedStateMachine):
         """What was given up is asked for again."""
         self.live["a"][0].forgive()
         self.failures = dict.fromkeys(self.keys, 0)
-        self.losses = dict.fromkeys(self.keys, 0)
 
     def is_given_up(self, key: str) -> bool:
         """By failures of its own, or by many drivers that went down with it."""
-        return self.failures[key] >= MOST_ATTEMPTS or self.losses[key] >= MOST_LOSSES
+        return self.failures[key] >= MOST_ATTEMPTS
 
     @invariant()
     def nothing_is_lost_or_counted_twice(self) -> None:
@@ -225,14 +222,13 @@ def test_a_merge_into_a_store_that_is_run_is_no_damage(tmp_path: Path, tiny: Pla
 
 
 def test_drivers_that_die_blame_no_cell(tmp_path: Path, tiny: Plan) -> None:
-    """Three times is no proof; ten times may be one."""
+    """However often: only a failure of its own uses up a cell's attempts."""
     path, key = tmp_path / "sweep.db", next(tiny.cells()).key
     with Store.create(path, tiny) as store:
-        for lost in range(MOST_LOSSES):
+        for lost in range(12):
             with Leases(store) as leases:
                 assert leases.claim([key]) == [key], lost
                 with store.writing() as connection:
                     connection.execute("UPDATE attempts SET outcome = 'lost' WHERE outcome IS NULL")
-        assert store.given_up() == {key}
-        with Leases(store) as leases:
-            assert leases.claim([key]) == []
+        assert store.given_up() == set()
+        assert {attempt.outcome for attempt in store.attempts()} == {"lost"}

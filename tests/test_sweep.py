@@ -33,6 +33,8 @@ from tests.runners import (
     MARKS,
     FailsTogether,
     FailsTwice,
+    HasNoRoom,
+    HasNoRoomForNone,
     Hangs,
     Trains,
     dies_always,
@@ -87,6 +89,30 @@ def test_a_dying_worker_takes_only_its_own_cell(tmp_path: Path, tiny: Plan) -> N
         assert [a.outcome for a in store.attempts() if a.key in crashed] == ["failed"] * 6
         store.forgive()
         assert {cell.key for cell in missing_cells(store)} == set(crashed)
+
+
+def test_a_failure_that_meets_every_cell_alike_ends_the_sweep_once(
+    tmp_path: Path, tiny: Plan
+) -> None:
+    """After the first few cells, with its reason, and at no cost to any cell's attempts."""
+    with Store.create(tmp_path / STORE, tiny) as store:
+        ended = brought_to_end(Sweep(store, Workers(1, "cpu", make=HasNoRoom)), hand_on)
+        assert (ended.trained, ended.alike, len(ended.crashed)) == (0, 3, 3)
+        assert {each.reason for each in ended.crashed} == {"MemoryError: no room for 1"}
+        now = tally(store)
+        assert (now.open, now.given_up) == (4, 0)
+        told = [(a.outcome, a.reason) for a in store.attempts()]
+        assert told[:3] == [("returned", "MemoryError: no room for 1")] * 3
+        assert {outcome for outcome, _ in told} == {"returned"}
+
+
+def test_what_fails_in_one_variant_only_ends_no_sweep(tmp_path: Path, tiny: Plan) -> None:
+    """All seeds of a net that is too large may fail alike, and the other net is trained."""
+    many = dataclasses.replace(tiny, seeds=4, source=tiny.source.replace("= 2", "= 4", 1))
+    with Store.create(tmp_path / STORE, many) as store:
+        ended = brought_to_end(Sweep(store, Workers(1, "cpu", make=HasNoRoomForNone)), hand_on)
+        assert (ended.trained, ended.alike) == (4, 0)
+        assert tally(store).given_up == 4
 
 
 def test_a_run_that_takes_too_long_is_stopped(

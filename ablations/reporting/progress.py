@@ -149,6 +149,7 @@ def summary_of(ended: Ended, now: Tally, files: list[Path]) -> dict[str, object]
         "trained": ended.trained,
         "given_up": now.given_up,
         "open": now.open,
+        "failed_alike": ended.alike,
         "crashed": [{"key": each.cell.key, "reason": each.reason} for each in ended.crashed],
         "files": [str(file) for file in files],
     }
@@ -156,7 +157,13 @@ def summary_of(ended: Ended, now: Tally, files: list[Path]) -> dict[str, object]
 
 def lines_of(ended: Ended, now: Tally, files: list[Path], same_line: str) -> Iterator[str]:
     """What became of a sweep, for people."""
-    if now.stored == now.cells and not ended.trained:
+    if ended.alike:
+        yield (
+            f"stopped, with {now.stored} of {now.cells} cells stored: the first {ended.alike} "
+            f"failed alike, with {ended.crashed[-1].reason}"
+        )
+        yield f"mend this and go on with: {same_line}"
+    elif now.stored == now.cells and not ended.trained:
         yield f"nothing to train: all {now.cells} cells are stored"
     else:
         others = now.stored - ended.before - ended.trained
@@ -169,7 +176,7 @@ def lines_of(ended: Ended, now: Tally, files: list[Path], same_line: str) -> Ite
         reason = f", the last with {ended.crashed[-1].reason}" if ended.crashed else ""
         yield f"{now.given_up} were given up after {MOST_ATTEMPTS} attempts{reason}"
         yield f"try these again with: {same_line} --retry"
-    if now.open:
+    if now.open and not ended.alike:
         yield f"{now.open} are being run by another process"
     if files:
         yield f"report: {files[0]}"

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cached_property
 from importlib import metadata
-from typing import Any, Final, TypeVar, final
+from typing import Any, TypeVar, final
 
 from ablations.running.engines import Make, Runner, in_one_line, keep_freed_memory
 from ablations.runs.cell import Cell
-
-SAME_PACKAGES: Final = ("unet-ablations", "torch")
-"""What must have the driver's version on every node."""
+from unet.version import PACKAGE, version
 
 T = TypeVar("T")
 
@@ -66,6 +64,6 @@ def _tried(work: Callable[[], T]) -> T | str:
 def versions() -> dict[str, str]:
     """What is installed here of the packages that must be the same everywhere.
 
-    What follows a "+" names a build for a CPU or a kind of GPU, which may differ.
+    What follows a "+" of torch's names a build for a CPU or a kind of GPU, which may differ.
     """
-    return {name: metadata.version(name).split("+")[0] for name in SAME_PACKAGES}
+    return {PACKAGE: version(), "torch": metadata.version("torch").split("+")[0]}

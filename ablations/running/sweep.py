@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import Final, final
 
 from ablations.running.engines import Crashed, Engine, Outcome
@@ -20,6 +20,9 @@ from ablations.storage.store import Store
 
 STORE: Final = "sweep.db"
 """The store's file in a sweep's folder."""
+
+ALIKE: Final = 3
+"""So many cells of different variants that fail in the same words, before any other, are enough."""
 
 Watch = Callable[[Iterable[Outcome], "Tally"], Iterator[Outcome]]
 
@@ -55,6 +58,15 @@ def tally(store: Store, selection: Selection = EVERYTHING) -> Tally:
 
 
 @final
+class AllFailAlike(Exception):  # noqa: N818  # it ends a sweep, and nothing in the code erred
+    """Whatever was begun failed in the same words, so that all that is left would fail as well."""
+
+    def __init__(self, crashed: Sequence[Crashed]) -> None:
+        super().__init__(crashed[0].reason)
+        self.crashed = list(crashed)
+
+
+@final
 class Sweep:
     """Brings a store's plan to its end.
 
@@ -66,11 +78,14 @@ class Sweep:
         self.selection = selection
         self.drained = False
         self._engine = engine
+        # Failures before anything else has come, as long as all of them tell the same.
+        self._alike: list[Crashed] | None = []
 
     def run(self) -> Generator[Outcome]:
         """Run what is missing and not run by others; each record is on the disk when it comes.
 
-        A cell that fails is tried again when all others have had their turn.
+        A cell that fails is tried again when all others have had their turn. Raises `AllFailAlike`
+        if the first cells do so, which costs none of them an attempt.
         """
         went_on = True
         with Leases(self.store) as leases:
@@ -92,11 +107,34 @@ class Sweep:
         with closing(self._engine.run(cells, claim)) as batches:
             for ended in batches:
                 crashed = [each for each in ended if isinstance(each, Crashed)]
-                for each in crashed:
-                    leases.fail(each.cell.key, each.reason)
+                records = [each for each in ended if isinstance(each, Record)]
                 yield from crashed
+                self._blame(crashed, leases, others=bool(records))
                 # Another process may have taken one over, and counts it.
-                yield from leases.complete([each for each in ended if isinstance(each, Record)])
+                yield from leases.complete(records)
+        self._blame([], leases, others=True)
+
+    def _blame(self, crashed: list[Crashed], leases: Leases, *, others: bool) -> None:
+        """Hold failures against their cells, as soon as it is known that not all cells fail so."""
+        if self._alike is not None:
+            crashed = [*self._alike, *crashed]
+            self._alike = crashed
+            if others or len({each.reason for each in crashed}) > 1:
+                self._alike = None
+            elif self._is_enough(crashed):
+                for each in crashed:
+                    leases.fail(each.cell.key, each.reason, blameless=True)
+                raise AllFailAlike(crashed)
+            else:
+                return
+        for each in crashed:
+            leases.fail(each.cell.key, each.reason)
+
+    def _is_enough(self, crashed: list[Crashed]) -> bool:
+        """Whether they are of several variants, where there are several: one may be too large."""
+        variants = sum(1 for _ in islice(self.store.plan.variants(self.selection.only), ALIKE))
+        failed = {each.cell.variant for each in crashed}
+        return len(crashed) >= ALIKE and len(failed) >= variants
 
 
 def missing_cells(store: Store, selection: Selection = EVERYTHING) -> Iterator[Cell]:
@@ -112,13 +150,15 @@ def missing_cells(store: Store, selection: Selection = EVERYTHING) -> Iterator[C
 class Ended:
     """What came of a sweep: runs that left a record, and cells whose last run crashed.
 
-    `before` counts the cells that were stored when it began.
+    `before` counts the cells that were stored when it began; `alike` are the crashed ones whose
+    failure ended it.
     """
 
     before: int
     trained: int
     crashed: list[Crashed]
     stopped: bool
+    alike: int = 0
 
 
 def brought_to_end(sweep: Sweep, watch: Watch) -> Ended:
@@ -126,7 +166,7 @@ def brought_to_end(sweep: Sweep, watch: Watch) -> Ended:
 
     A KeyboardInterrupt stops the workers; what was stored until then stays.
     """
-    trained, crashed, stopped = 0, {}, False
+    trained, crashed, stopped, alike = 0, {}, False, 0
     start = tally(sweep.store, sweep.selection)
     try:
         for outcome in watch(sweep.run(), start):
@@ -137,7 +177,9 @@ def brought_to_end(sweep: Sweep, watch: Watch) -> Ended:
                 crashed.pop(outcome.key, None)
     except KeyboardInterrupt:
         stopped = True
-    return Ended(start.stored, trained, list(crashed.values()), stopped or sweep.drained)
+    except AllFailAlike as problem:
+        alike = len(problem.crashed)
+    return Ended(start.stored, trained, list(crashed.values()), stopped or sweep.drained, alike)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import BinaryIO, Final, Self, final
 
 from ablations.runs.records import Record
 from ablations.storage.database import refusing
-from ablations.storage.store import MOST_ATTEMPTS, MOST_LOSSES, Store
+from ablations.storage.store import MOST_ATTEMPTS, Store
 from unet.refusal import Refusal
 
 try:
@@ -112,10 +112,11 @@ class Leases:
             del self._tokens[record.key]
         return kept
 
-    def fail(self, key: str, reason: str) -> None:
-        """Say that a cell that was claimed has left no record."""
+    def fail(self, key: str, reason: str, *, blameless: bool = False) -> None:
+        """Say that a cell that was claimed has left no record; one that is blameless may go on."""
         with self._store.writing() as connection:
-            self._end(connection, self._tokens.pop(key), "failed", reason)
+            outcome = "returned" if blameless else "failed"
+            self._end(connection, self._tokens.pop(key), outcome, reason)
 
     def _end(
         self, connection: sqlite3.Connection, token: int, outcome: str, reason: str = ""
@@ -160,10 +161,6 @@ def _is_running(connection: sqlite3.Connection, token: int) -> bool:
 
 
 def is_given_up(connection: sqlite3.Connection, key: str) -> bool:
-    """Whether a cell failed, or went down with its driver, too often since it was asked for."""
-    failed, lost = connection.execute(
-        "SELECT count(*) FILTER (WHERE outcome = 'failed'), "
-        "count(*) FILTER (WHERE outcome = 'lost') FROM attempts WHERE key = ?",
-        (key,),
-    ).fetchone()
-    return bool(failed >= MOST_ATTEMPTS or lost >= MOST_LOSSES)
+    """Whether a cell failed too often since it was asked for; that its driver died blames none."""
+    query = "SELECT count(*) FROM attempts WHERE key = ? AND outcome = 'failed'"
+    return int(connection.execute(query, (key,)).fetchone()[0]) >= MOST_ATTEMPTS

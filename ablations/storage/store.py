@@ -18,9 +18,6 @@ from unet.refusal import Refusal
 MOST_ATTEMPTS: Final = 3
 """Failures after which a cell is given up until somebody asks for it again."""
 
-MOST_LOSSES: Final = 10
-"""As many attempts that went down with their driver give a cell up as well: it may be to blame."""
-
 AT_ONCE: Final = 1000
 """Records that are kept in one transaction, where there are many: each waits for the disk."""
 
@@ -43,7 +40,7 @@ OUTCOMES: Final = {
     "done": "left a record",
     "failed": "crashed, or took too long",
     "lost": "its holder died, or was not heard of in time",
-    "returned": "given back when its holder was stopped",
+    "returned": "given back when its holder was stopped, or when whatever was begun failed alike",
     "forgiven": "failed, and asked for again",
 }
 
@@ -179,9 +176,9 @@ class Store:
         """The keys of cells that have failed too often to be tried again unasked."""
         with refusing(self.path):
             rows = self._connection.execute(
-                "SELECT key FROM attempts WHERE outcome IN ('failed', 'lost') GROUP BY key "
-                "HAVING sum(outcome = 'failed') >= ? OR sum(outcome = 'lost') >= ?",
-                (MOST_ATTEMPTS, MOST_LOSSES),
+                "SELECT key FROM attempts WHERE outcome = 'failed' GROUP BY key "
+                "HAVING count(*) >= ?",
+                (MOST_ATTEMPTS,),
             )
             return {key for (key,) in rows if key not in self}
 
@@ -189,7 +186,7 @@ class Store:
         """Let cells that were given up be tried again."""
         with self.writing() as connection:
             connection.execute(
-                "UPDATE attempts SET outcome = 'forgiven' WHERE outcome IN ('failed', 'lost')"
+                "UPDATE attempts SET outcome = 'forgiven' WHERE outcome = 'failed'"
             )
 
     @property

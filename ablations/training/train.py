@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from importlib import metadata
 from typing import Final, NamedTuple, final
 
 import torch
@@ -23,6 +22,7 @@ from ablations.training.probing import checkerboard, measures_of, shifts
 from ablations.training.scoring import BANDS, Tally, count_test_images, example
 from ablations.training.validation import count_validation_images, curve
 from unet import algebra
+from unet.version import PACKAGE, version
 
 LOSS_SAMPLES: Final = 10
 
@@ -128,7 +128,7 @@ class Trainer:
 
     def _environment(self) -> dict[str, str]:
         return {
-            "unet-ablations": metadata.version("unet-ablations"),
+            PACKAGE: version(),
             "torch": torch.__version__,
             "device": self.hardware.name,
             "precision": self.hardware.precision,
