@@ -28,6 +28,7 @@ MAP = {
         "unet.refusal", "unet.paddings", "unet.skips", "unet.upsampling", "unet.downsamplings",
         "unet.norms", "unet.activations", "unet.inits",
     },
+    "unet.claims": {"unet.refusal", "unet.paddings", "unet.upsampling"},
     "unet.algebra": {
         "unet.refusal", "unet.paddings", "unet.skips", "unet.upsampling", "unet.downsamplings",
         "unet.norms", "unet.spec",
@@ -52,6 +53,7 @@ MAP = {
     "unet.arguments": set(),
     "unet.examination": {
         "unet.refusal", "unet.tracing", "unet.anatomy", "unet.running", "unet.arguments",
+        "unet.claims",
     },
     "unet.inference": {"unet.tracing", "unet.anatomy", "unet.examination"},
     "unet.checks.finding": {"unet.examination"},
@@ -94,6 +96,7 @@ MAP = {
     "unet.__main__": {
         "unet.refusal", "unet.spec", "unet.algebra", "unet.memory", "unet.cost", "unet.verify",
         "unet.subject",
+        "unet.claims",
     },
     "ablations": set(),
     "ablations.files": {"unet.refusal"},
@@ -174,6 +177,7 @@ MAP = {
     "ablations.storage.plan_file": {
         "unet.refusal", "ablations.runs.cell", "ablations.runs.claims", "ablations.runs.plan",
         "ablations.storage.lines", "ablations.storage.soundness",
+        "unet.algebra",
     },
     "ablations.storage.database": {
         "unet.refusal", "ablations.runs.plan", "ablations.storage.plan_file",
@@ -238,6 +242,7 @@ MAP = {
         "unet.algebra", "ablations.runs.cell", "ablations.runs.records",
         "ablations.training.hardware", "ablations.training.learner", "ablations.training.scoring",
         "ablations.training.probing", "ablations.training.validation",
+        "unet.version",
     },
     "ablations.running": set(),
     "ablations.running.engines": {
@@ -249,7 +254,7 @@ MAP = {
         "ablations.training.hardware", "ablations.running.engines",
     },
     "ablations.running.admission": {"unet.refusal"},
-    "ablations.running.actor": {"ablations.runs.cell", "ablations.running.engines"},
+    "ablations.running.actor": {"ablations.runs.cell", "ablations.running.engines", "unet.version"},
     "ablations.running.cluster": {
         "unet.refusal", "ablations.runs.cell", "ablations.runs.records",
         "ablations.training.hardware", "ablations.running.engines", "ablations.running.admission",

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from unet import algebra
+from unet.claims import require_claims
 from unet.cost import count_with_all
 from unet.memory import memory
 from unet.refusal import Refusal, refusals_shown, require_choice, say, shown
@@ -141,6 +142,7 @@ def verify(  # noqa: PLR0913, PLR0917  # one argument for each option, as typer 
 
     require_choice("profile", profile, ("sound", "paper"))
     claims = dict(read_claim(text) for text in claim)
+    require_claims(claims)
     chosen = [read_target(text) for text in targets]
     request = Request(
         in_channels=in_channels,

@@ -17,6 +17,7 @@ from torch.nn.parameter import is_lazy
 
 from unet.anatomy import Anatomy
 from unet.arguments import filled, required, ways_to_fill, ways_to_offer
+from unet.claims import require_claims
 from unet.refusal import Refusal
 from unet.running import (
     SEEDS,
@@ -137,6 +138,7 @@ class Examination:
         claims: Mapping[str, str] | None = None,
     ) -> None:
         self.net = net.eval()
+        require_claims(claims or {})
         self.claims = dict(claims or {})
         SEEDS.seed(0)
         self._runs: dict[tuple[int, ...], Run] = {}

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import Final, TextIO
 
 LONGEST: Final = 900
@@ -74,7 +75,27 @@ class Refusal(ValueError):  # noqa: N818  # the user erred, and nothing in the c
 def require_choice(thing: str, value: object, legal: Collection[str]) -> None:
     """Refuse a `value` that is not one of the `legal` names of a choice table."""
     if not isinstance(value, str) or value not in legal:
-        raise Refusal(f"{thing} {shown(value)} is not one of {', '.join(legal)}", field=thing)
+        known = ", ".join(legal)
+        raise Refusal(
+            f"{thing} {shown(value)} is not one of {known}{did_you_mean(value, legal)}", field=thing
+        )
+
+
+def did_you_mean(value: object, legal: Collection[str]) -> str:
+    """The end of a line that names the legal name next to a mistyped one, if any is near.
+
+    >>> did_you_mean("reflekt", ["valid", "zeros", "reflect"])
+    "; did you mean 'reflect'?"
+    """
+    text = str(value)[:LONGEST].lower() if isinstance(value, str) else ""
+    names = {name.lower(): name for name in legal}
+    near = get_close_matches(text, names, n=1) or [
+        # An abbreviation of half the length is near nothing.
+        name
+        for name in names
+        if len(text) > 1 and name.startswith(text)
+    ]
+    return f"; did you mean {names[near[0]]!r}?" if near else ""
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from unet.downsamplings import DOWNSAMPLINGS
 from unet.inits import INITS
 from unet.norms import NORMS
 from unet.paddings import PADDINGS
-from unet.refusal import Refusal, require_choice, shown
+from unet.refusal import Refusal, did_you_mean, require_choice, shown
 from unet.skips import SKIPS
 from unet.upsampling import UPSAMPLINGS
 
@@ -185,7 +185,8 @@ def spec_with(base: UNetSpec, values: Mapping[str, object]) -> UNetSpec:
     for name in values:
         if name not in SPEC_FIELDS:
             raise Refusal(
-                f"{shown(name)} is not a field of a spec; those are {', '.join(SPEC_FIELDS)}",
+                f"{shown(name)} is not a field of a spec; those are {', '.join(SPEC_FIELDS)}"
+                f"{did_you_mean(name, SPEC_FIELDS)}",
                 field=name,
             )
     plain = {

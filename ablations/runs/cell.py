@@ -41,7 +41,7 @@ class TaskSettings(BaseModel):
     name: str
     size: int = Field(ge=16, le=4096)
     scored: int = Field(ge=1, le=4096)
-    noise: float = Field(ge=0, le=10)
+    noise: float = Field(default=0.0, ge=0, le=10)
     contrast: float = Field(default=1.0, ge=0, le=10)
     difficulty: float = Field(default=0.0, ge=0, le=1)
     test_noise: float | None = Field(default=None, ge=0, le=10)
@@ -238,7 +238,10 @@ def _spec_text(spec: UNetSpec) -> str:
 
 @lru_cache(_SHARED)
 def _settings_text(settings: TaskSettings | Training) -> str:
-    return _sorted_json(settings.model_dump(exclude_defaults=True))
+    content = settings.model_dump(exclude_defaults=True)
+    # It had no default once, and keys hold it.
+    always = {"noise": settings.noise} if isinstance(settings, TaskSettings) else {}
+    return _sorted_json({**content, **always})
 
 
 @lru_cache(_SHARED)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import final, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from unet.refusal import Refusal, shown
+from unet.refusal import Refusal, did_you_mean, shown
 
 
 @final
@@ -25,17 +25,23 @@ class Lines:
         """One line with the place of the key `path`."""
         return Refusal(f"{self.file}:{self.number(path)}: {message}")
 
+    def unknown(self, path: Sequence[str], legal: Collection[str]) -> Refusal:
+        """Of a key that there is not, with those that there are."""
+        name, keys = ".".join(path), ", ".join(legal)
+        hint = did_you_mean(path[-1], legal)
+        return self.refusal(path, f"unknown key {shown(name)}; legal keys are {keys}{hint}")
+
     def complaint(
         self, problem: ValidationError, model: type[BaseModel], path: tuple[str, ...]
     ) -> Refusal:
         """One of pydantic's complaints in one line, with the legal keys where a key is wrong."""
         error = first_error(problem)
         path = path or tuple(str(part) for part in error["loc"])
-        name, keys = ".".join(path), ", ".join(_model_at(model, error["loc"][:-1]).model_fields)
+        name = ".".join(path)
         if error["type"] == "extra_forbidden":
-            return self.refusal(path, f"unknown key {shown(name)}; legal keys are {keys}")
+            return self.unknown(path, _model_at(model, error["loc"][:-1]).model_fields)
         if error["type"] == "missing":
-            return self.refusal(path, f"{name!r} is missing; the keys are {keys}")
+            return self.refusal(path, f"{name} is missing: give it a value")
         said = error["msg"].removeprefix("Value error, ")
         return self.refusal(path, f"{name} = {shown(error['input'])}: {said[0].lower()}{said[1:]}")
 

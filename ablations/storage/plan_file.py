@@ -12,12 +12,13 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
-from ablations.runs.cell import STRICT
+from ablations.runs.cell import STRICT, TaskSettings, Training
 from ablations.runs.claims import Claim, Line
 from ablations.runs.plan import AXES, HEADLINE, Plan, group_and_name
 from ablations.storage.lines import Lines
-from ablations.storage.soundness import require_judgeable, require_runnable
-from unet.refusal import Refusal, shown
+from ablations.storage.soundness import require_countable, require_judgeable, require_runnable
+from unet.algebra import size_law
+from unet.refusal import Refusal, did_you_mean, shown
 
 LONGEST: Final = 20_000
 """Characters of a plan file: more than any needs. Python's TOML takes seconds for as many dots."""
@@ -77,11 +78,14 @@ def read_plan(source: str, *, name: str, file: str) -> Plan:
     if len(source) > LONGEST:
         raise Refusal(f"{file}: longer than the {LONGEST} characters of any plan")
     try:
-        content = PlanFile.model_validate(tomllib.loads(source))
-    except ValidationError as problem:
-        raise lines.complaint(problem, PlanFile, ()) from None
+        written = tomllib.loads(source)
     except (ValueError, RecursionError) as problem:
         raise Refusal(f"{file}: not TOML: {problem}") from None
+    _require_keys(written, lines)
+    try:
+        content = PlanFile.model_validate(written)
+    except ValidationError as problem:
+        raise lines.complaint(problem, PlanFile, ()) from None
     if not re.fullmatch(r"\w[\w.-]{0,99}", name):
         raise Refusal(
             f"{file}: plan name {shown(name)}: use letters, digits, '_', '-' and '.' only"
@@ -89,7 +93,9 @@ def read_plan(source: str, *, name: str, file: str) -> Plan:
     for fixed in ("in_channels", "num_classes"):
         if fixed in content.spec:
             raise lines.refusal(("spec", fixed), f"{fixed} follows from the task: leave it out")
-    settings = {"spec": content.spec, "task": content.task, "training": content.training}
+    task = {**content.task}
+    task.setdefault("scored", task.get("size"))
+    settings = {"spec": content.spec, "task": task, "training": content.training}
     plan = Plan(
         name=name,
         question=content.question,
@@ -103,10 +109,61 @@ def read_plan(source: str, *, name: str, file: str) -> Plan:
         tuned=content.tuned,
         source=source,
     )
+    require_countable(plan, lines)
+    if "scored" not in content.task:
+        covered = {**task, "scored": _covered_by_all(plan)}
+        plan = replace(plan, settings={**settings, "task": covered})
     require_runnable(plan, lines)
     plan = replace(plan, axes=dict(_as_cells_have_them(plan)))
     require_judgeable(plan, lines)
     return plan
+
+
+GROUPS: Final[Mapping[str, type[BaseModel]]] = {
+    "": PlanFile,
+    "task": TaskSettings,
+    "training": Training,
+}
+"""The tables of a plan that have required keys; without a name, what stands above all tables."""
+
+NOT_ASKED: Final = ("task.scored", *filter(None, GROUPS))
+"""Keys that are not asked for: what is found out, and tables, whose own keys are."""
+
+
+def _require_keys(written: Mapping[str, Any], lines: Lines) -> None:
+    """Refuse a key that there is not, or else all those at once that are missing."""
+    axes = written.get("axes")
+    given = {key for key, _ in _flattened(axes)} if isinstance(axes, dict) else set()
+    missing = []
+    for group, model in GROUPS.items():
+        table = written.get(group, {}) if group else written
+        if not isinstance(table, dict):
+            continue  # it is told below, with its place
+        prefix = (group,) if group else ()
+        for name in table:
+            if name not in model.model_fields:
+                raise lines.unknown((*prefix, name), model.model_fields)
+        for name, field in model.model_fields.items():
+            key = ".".join((*prefix, name))
+            known = name in table or key in given or key in NOT_ASKED
+            missing += [key] * (field.is_required() and not known)
+    if missing:
+        raise lines.refusal((), f"missing: {', '.join(missing)}; give each a value")
+
+
+def _covered_by_all(plan: Plan) -> object:
+    """The side of the central window that the output of every net covers.
+
+    Of a plan that has no such nets it is the image's, and what is wrong is told with its place.
+    """
+    task = plan.settings["task"]
+    try:
+        cells = [plan.cell(values, seed=0) for values in plan.variants_of("spec")]
+    except (ValidationError, Refusal):
+        return task["size"]
+    if cells[0].task.border == "mirrored":
+        return task["size"]
+    return max(1, cells[0].task.size - max(size_law(cell.spec).margin for cell in cells))
 
 
 def _as_cells_have_them(plan: Plan) -> Iterator[tuple[str, tuple[object, ...]]]:
@@ -131,9 +188,8 @@ def _read_axes(
         group, name = group_and_name(axis)
         path = ("axes", *axis.split("."))
         if axis not in AXES:
-            raise lines.refusal(
-                path, f"unknown axis {shown(axis)}; legal axes are {', '.join(AXES)}"
-            )
+            known = f"legal axes are {', '.join(AXES)}{did_you_mean(axis, AXES)}"
+            raise lines.refusal(path, f"unknown axis {shown(axis)}; {known}")
         if not isinstance(values, list) or not values or not all(map(_is_plain, values)):
             raise lines.refusal(path, f"axis {axis} = {shown(values)} is not a list of values")
         if any(values.index(value) != place for place, value in enumerate(values)):

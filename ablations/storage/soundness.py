@@ -21,8 +21,7 @@ MOST_SOLVED: Final = 10_000
 
 
 def require_runnable(plan: Plan, lines: Lines) -> None:
-    """Refuse a plan of too many cells, or with one that cannot be built, fed, scored or solved."""
-    _require_countable(plan, lines)
+    """Refuse a plan with a cell that cannot be built, fed, scored or solved."""
     _require_equality(plan, lines)
     # A spec is possible or not whatever its training and the look of its images, and so are these.
     for group in plan.settings:
@@ -39,7 +38,8 @@ def require_judgeable(plan: Plan, lines: Lines) -> None:
     _require_testable(plan, lines)
 
 
-def _require_countable(plan: Plan, lines: Lines) -> None:
+def require_countable(plan: Plan, lines: Lines) -> None:
+    """Refuse a plan of too many cells."""
     for count, most, thing in (
         (plan.variant_count, MOST_VARIANTS, "variants"),
         (plan.variant_count * plan.seeds, MOST_CELLS, "cells"),

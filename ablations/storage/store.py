@@ -185,9 +185,7 @@ class Store:
     def forgive(self) -> None:
         """Let cells that were given up be tried again."""
         with self.writing() as connection:
-            connection.execute(
-                "UPDATE attempts SET outcome = 'forgiven' WHERE outcome = 'failed'"
-            )
+            connection.execute("UPDATE attempts SET outcome = 'forgiven' WHERE outcome = 'failed'")
 
     @property
     def last_attempt(self) -> int:
