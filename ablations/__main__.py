@@ -53,7 +53,9 @@ INTERRUPTED = 130
 REPORTS = Path("reports")
 """The committed reports of a checkout."""
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, help=__doc__)
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, help=__doc__
+)
 
 PlanName = Annotated[
     str,
@@ -265,6 +267,19 @@ def export_records(
     """Write a sweep's records: whole as JSON lines, or the runs' scores as a table."""
     with Store.open(folder / STORE) as store:
         count = export(store, to)
+    say(json.dumps({"records": count, "file": str(to)}) if as_json else f"{count} records: {to}")
+
+
+@app.command()
+def copy(
+    folder: Folder,
+    to: Annotated[Path, typer.Option(metavar="FILE.db", help="A file that is not there yet.")],
+    as_json: Json = False,
+) -> None:
+    """Copy a sweep's store, also while it is written to: cp would miss what is in its log."""
+    with Store.open(folder / STORE) as store:
+        store.copy(to)
+        count = len(store.keys())
     say(json.dumps({"records": count, "file": str(to)}) if as_json else f"{count} records: {to}")
 
 

@@ -265,6 +265,7 @@ MAP = {
         "ablations.runs.plan", "ablations.running.engines", "ablations.running.processes",
     },
     "ablations.running.sweep": {
+        "unet.refusal",
         "ablations.runs.cell", "ablations.runs.records", "ablations.runs.plan",
         "ablations.runs.selection", "ablations.storage.store", "ablations.storage.leases",
         "ablations.running.engines",

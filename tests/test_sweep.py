@@ -265,15 +265,18 @@ def test_kill_9_in_the_middle_loses_nothing_and_redoes_nothing(tmp_path: Path) -
     assert set(after) == {cell.key for cell in plan.cells()}
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_the_first_interrupt_drains(tmp_path: Path, name: str) -> None:
-    """What is under way is brought to its end; one line, exit code 130, no process left."""
+    """What is under way is brought to its end; one line, exit code 130, no process left.
+
+    A terminal sends Ctrl-C, and that it is closed, to all processes in it.
+    """
     process = start(tmp_path)
     wait_for_records(tmp_path, process, least=1)
-    if name == "SIGINT":
-        os.killpg(process.pid, signal.SIGINT)
-    else:
+    if name == "SIGTERM":
         process.terminate()
+    else:
+        os.killpg(process.pid, signal.Signals[name])
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert f"stopped: {len(stored(tmp_path))} of 8 cells are stored; go on with: " in out

@@ -19,7 +19,9 @@ from unet.memory import memory
 from unet.refusal import Refusal, refusals_shown, require_choice, say, shown
 from unet.spec import SPECS, UNetSpec, spec_with
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, help=__doc__)
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, help=__doc__
+)
 
 Spec = Annotated[str, typer.Option(help=f"One of {', '.join(SPECS)}.")]
 Changes = Annotated[

@@ -6,9 +6,9 @@ import io
 import os
 import sys
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
-from typing import Final, TextIO
+from typing import Final, NoReturn, TextIO
 
 LONGEST: Final = 900
 """Characters of a refusal, whatever a user wrote: more than anybody reads."""
@@ -98,19 +98,47 @@ def did_you_mean(value: object, legal: Collection[str]) -> str:
     return f"; did you mean {names[near[0]]!r}?" if near else ""
 
 
+UNABLE: Final = 3
+"""The exit code of a command that the system, and no mistake of its user's, kept from its work."""
+
+
 @contextmanager
 def refusals_shown() -> Iterator[None]:
-    """Turn a `Refusal` into one line on stderr and exit code 2; a closed pipe into silence."""
+    """Turn what ends a command early into one line on stderr and an exit code.
+
+    A `Refusal` is 2; what the system refuses, such as room on a disk, is `UNABLE`; that whoever
+    read our output has gone, as `head` does, is 1 and silence.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # What the terminal's alphabet lacks is no reason to fail.
             stream.reconfigure(errors="backslashreplace")
     try:
-        yield
+        try:
+            yield
+        finally:
+            if sys.stdout:  # a command may be started without one
+                sys.stdout.flush()
     except Refusal as refusal:
-        print(f"error: {refusal}", file=sys.stderr)
-        raise SystemExit(2) from None
+        _end(2, f"error: {refusal}")
     except BrokenPipeError:
-        # The reader of our output (head, less) has gone; keep the interpreter's last flush quiet.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(1) from None
+        _end(1)
+    except OSError as problem:
+        place = f"{problem.filename}: " if problem.filename else ""
+        _end(UNABLE, f"error: {printable(f'{place}{problem.strerror or problem}')}")
+    except MemoryError:
+        _end(UNABLE, "error: there is not enough memory")
+
+
+def _end(code: int, line: str = "") -> NoReturn:
+    """End the command, and say why if anybody can still be told."""
+    if line and sys.stderr:
+        with suppress(OSError):
+            print(line, file=sys.stderr, flush=True)
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        try:
+            stream.flush()
+        except OSError:
+            # What cannot be written now must not be tried again when Python ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    raise SystemExit(code) from None

@@ -188,8 +188,12 @@ def _pool_of(workers: Workers, count: int) -> Iterator[ProcessPool]:
             # Forking a process that has threads, as torch's has, can deadlock.
             context=multiprocessing.get_context("spawn"),
         )
-        # Asking whether it is active starts the pool's threads, which must be in here.
-        started = pool.active
+        try:
+            # Asking whether it is active starts the pool's threads, which must be in here.
+            started = pool.active
+        except (futures.BrokenExecutor, OSError) as problem:
+            said = in_one_line(problem.__cause__ or problem)
+            raise Refusal(f"no worker could be started: {said}") from None
     assert started, "a new pool is active"
     try:
         yield pool
@@ -217,8 +221,9 @@ def _interrupts_held() -> Iterator[None]:
 
 def _start_worker(parent: int, make: Make, device: str) -> None:
     """Make this process a worker: deaf to what asks its parent to end, and gone with it."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):  # Windows has no SIGHUP
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     threading.Thread(target=_follow, args=(parent,), daemon=True).start()
     # To take a process with torch in it apart takes a fifth of a second, for which all would wait.
     atexit.register(os._exit, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice, takewhile
 from typing import Final, final
@@ -17,6 +17,7 @@ from ablations.runs.records import Record
 from ablations.runs.selection import EVERYTHING, Selection
 from ablations.storage.leases import Leases
 from ablations.storage.store import Store
+from unet.refusal import Refusal
 
 STORE: Final = "sweep.db"
 """The store's file in a sweep's folder."""
@@ -97,6 +98,8 @@ class Sweep:
 
     def _each_once(self, leases: Leases) -> Iterator[Outcome]:
         def claim(cells: list[Cell]) -> list[Cell]:
+            # What is under way when the store's file is taken away can still be saved.
+            self.drained |= not self.store.is_in_place
             # Groups of seeds have been put together before, where several share a GPU.
             if self.drained:
                 return []
@@ -164,7 +167,8 @@ class Ended:
 def brought_to_end(sweep: Sweep, watch: Watch) -> Ended:
     """Run a sweep; `watch` is shown each outcome and hands it on.
 
-    A KeyboardInterrupt stops the workers; what was stored until then stays.
+    A KeyboardInterrupt stops the workers; what was stored until then stays. Raises `Refusal` if
+    the store's file was taken away meanwhile; all that it held is then in another file.
     """
     trained, crashed, stopped, alike = 0, {}, False, 0
     start = tally(sweep.store, sweep.selection)
@@ -179,21 +183,33 @@ def brought_to_end(sweep: Sweep, watch: Watch) -> Ended:
         stopped = True
     except AllFailAlike as problem:
         alike = len(problem.crashed)
+    if not sweep.store.is_in_place:
+        saved = sweep.store.save_beside()
+        raise Refusal(
+            f"{sweep.store.path}: was moved, removed or replaced during the run; what it held is "
+            f"in {saved}: put that in its place, or merge the two"
+        )
     return Ended(start.stored, trained, list(crashed.values()), stopped or sweep.drained, alike)
 
 
 @contextmanager
 def heeding_signals(sweep: Sweep) -> Iterator[None]:
-    """Meanwhile Ctrl-C and SIGTERM drain the sweep, and a second one stops it."""
+    """Meanwhile what asks this process to end drains the sweep, and a second time stops it.
+
+    That is Ctrl-C, SIGTERM and, unless `nohup` has it ignored, a terminal that is closed.
+    """
 
     def heard(_number: int, _frame: object) -> None:
         if sweep.drained:
             raise KeyboardInterrupt
         sweep.drained = True
         # What comes in the middle of a line that is being printed must not print itself.
-        os.write(2, b"ending when the runs under way have ended; once more stops them\n")
+        with suppress(OSError):  # the terminal is gone
+            os.write(2, b"ending when the runs under way have ended; once more stops them\n")
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
     before = [signal.signal(number, heard) for number in numbers]
     try:
         yield

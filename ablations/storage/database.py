@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -58,9 +59,35 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(address, uri=True, isolation_level=None, timeout=60)
 
 
+def identity(path: Path) -> tuple[int, int] | None:
+    """What tells the file at `path` from any other that was or will be there; None without one."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def copy_whole(connection: sqlite3.Connection, path: Path) -> None:
+    """Write the whole of an open database to a new file, whole or not at all.
+
+    A file system's copy would lack the log, or meet a page that is half written.
+    """
+    if path.exists():
+        raise Refusal(f"{path}: is there already; choose another name, or move it away")
+    with refusing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name[:99]}.") as folder:
+            fresh = Path(folder) / "copy.db"
+            with closing(sqlite3.connect(fresh)) as target:
+                connection.backup(target)
+                # The log's own mode is copied, and would leave files beside a copy that is read.
+                target.execute("PRAGMA journal_mode=DELETE")
+            fresh.replace(path)
+
+
 def initialise(connection: sqlite3.Connection, plan: Plan) -> None:
     """Make the tables in one transaction, so that a crash leaves all of them or none."""
-    _set_log(connection)
     connection.execute("BEGIN IMMEDIATE")
     if connection.execute("PRAGMA schema_version").fetchone() != (0,):
         connection.execute("ROLLBACK")  # Another process came first; what it made is checked next.
@@ -73,7 +100,7 @@ def initialise(connection: sqlite3.Connection, plan: Plan) -> None:
     connection.execute("COMMIT")
 
 
-def _set_log(connection: sqlite3.Connection) -> None:
+def set_log(connection: sqlite3.Connection) -> None:
     """Ask for a write-ahead log: this one statement does not wait while others ask for the same."""
     for _ in range(100):
         with suppress(sqlite3.OperationalError):

@@ -6,13 +6,23 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Final, Self, final
 
 from ablations.files import require_one_host
 from ablations.runs.plan import Plan, differences
 from ablations.runs.records import Record
-from ablations.storage.database import connect, connect_to_read, initialise, refusing, stored_plan
+from ablations.storage.database import (
+    connect,
+    connect_to_read,
+    copy_whole,
+    identity,
+    initialise,
+    refusing,
+    set_log,
+    stored_plan,
+)
 from unet.refusal import Refusal
 
 MOST_ATTEMPTS: Final = 3
@@ -57,6 +67,7 @@ class Store:
         self.path = path
         self.plan = plan
         self._connection = connection
+        self._file = identity(path)
 
     @classmethod
     def create(cls, path: Path, plan: Plan, *, extend: bool = False) -> Self:
@@ -71,8 +82,11 @@ class Store:
             require_one_host(path.parent)
             connection = connect(path)
             if connection.execute("PRAGMA schema_version").fetchone() == (0,):
+                set_log(connection)
                 initialise(connection, plan)
             store = cls._checked(path, connection)
+            # A copy of a store has none.
+            set_log(connection)
             if plan.identity != store.plan.identity:
                 late = plan.claims != store.plan.claims and bool(store.keys())
                 if late or not extend:
@@ -112,6 +126,26 @@ class Store:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the file at `path` is still the one that was opened."""
+        return identity(self.path) == self._file
+
+    def copy(self, path: Path) -> None:
+        """Write all that the store holds at this moment, whoever writes to it, to a new file."""
+        with refusing(self.path):
+            copy_whole(self._connection, path)
+
+    def save_beside(self) -> Path:
+        """Write all that a displaced store holds to a file beside where it was."""
+        with refusing(self.path):
+            # Or whatever now has its name would be taken to have its log.
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        names = (self.path.with_name(f"{self.path.stem}.saved{n or ''}.db") for n in count())
+        path = next(name for name in names if not name.exists())
+        self.copy(path)
+        return path
 
     def put_plan(self, plan: Plan) -> None:
         """Go on with another plan; records of cells that it does not have stay."""
