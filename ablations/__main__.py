@@ -46,6 +46,7 @@ from ablations.storage.plan_file import load_plan, shipped_plans
 from ablations.storage.store import Store
 from ablations.training.hardware import usual_workers
 from unet.refusal import Refusal, refusals_shown, require_choice, say
+from unet.version import show_version
 
 INTERRUPTED = 130
 """The exit code that shells give to a command that Ctrl-C ended."""
@@ -53,9 +54,7 @@ INTERRUPTED = 130
 REPORTS = Path("reports")
 """The committed reports of a checkout."""
 
-app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, help=__doc__
-)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 PlanName = Annotated[
     str,
@@ -81,7 +80,22 @@ OnlyValues = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
-@app.command()
+def example(words: str) -> str:
+    """The last line of a command's help, which works as it stands."""
+    return f"Example: python -m ablations {words}"
+
+
+@app.callback()
+def root(
+    version_asked: Annotated[
+        bool,
+        typer.Option("--version", callback=show_version, is_eager=True, help="Say it, and end."),
+    ] = False,
+) -> None:
+    """Plan a sweep, run it, see how far it is, report it."""
+
+
+@app.command(epilog=example("plan smoke --seeds 5"))
 def plan(
     name: PlanName,
     seeds: Seeds = None,
@@ -143,7 +157,7 @@ def seeds_needed_by(plan: Plan, pilot: Path | None, effect: float | None) -> Nee
         return Needs.of(plan, Results.of(store.plan, store.records()), effect)
 
 
-@app.command()
+@app.command(epilog=example("run smoke --out my/folder"))
 def run(
     context: typer.Context,
     name: PlanName,
@@ -227,7 +241,7 @@ def engine_of(
     return Workers(workers or usual_workers(device), device, limit, make)
 
 
-@app.command()
+@app.command(epilog=example("status my/folder"))
 def status(folder: Folder, as_json: Json = False) -> None:
     """Say how much of a sweep is stored, and what went wrong so far."""
     with Store.open(folder / STORE) as store:
@@ -242,7 +256,7 @@ def status(folder: Folder, as_json: Json = False) -> None:
             say(f"given up: {now.given_up}; `run --retry` tries them again")
 
 
-@app.command()
+@app.command(epilog=example("report my/folder"))
 def report(folder: Folder, as_json: Json = False) -> None:
     """Write the report again: of a sweep's folder, or of a folder of exported records."""
     if (folder / "records").is_dir() and not (folder / STORE).exists():
@@ -256,7 +270,7 @@ def report(folder: Folder, as_json: Json = False) -> None:
         say(*map(str, files))
 
 
-@app.command(name="export")
+@app.command(name="export", epilog=example("export my/folder --to runs.csv"))
 def export_records(
     folder: Folder,
     to: Annotated[
@@ -270,7 +284,7 @@ def export_records(
     say(json.dumps({"records": count, "file": str(to)}) if as_json else f"{count} records: {to}")
 
 
-@app.command()
+@app.command(epilog=example("copy my/folder --to backup.db"))
 def copy(
     folder: Folder,
     to: Annotated[Path, typer.Option(metavar="FILE.db", help="A file that is not there yet.")],
@@ -283,7 +297,7 @@ def copy(
     say(json.dumps({"records": count, "file": str(to)}) if as_json else f"{count} records: {to}")
 
 
-@app.command(name="merge")
+@app.command(name="merge", epilog=example("merge my/folder/sweep.db backup.db --into all.db"))
 def merge_stores(
     stores: Annotated[list[Path], typer.Argument(metavar="A.db B.db ...", help="Stores to read.")],
     into: Annotated[Path, typer.Option(metavar="C.db", help="The store to write.")],
@@ -301,7 +315,7 @@ def merge_stores(
         raise SystemExit(1)
 
 
-@app.command()
+@app.command(epilog=example("explain d1d5fc7f my/folder"))
 def explain(
     key: Annotated[str, typer.Argument(help="A run's key, or how it begins.")],
     folder: Annotated[
@@ -310,6 +324,11 @@ def explain(
     as_json: Json = False,
 ) -> None:
     """Tell what a run was, what it left, and which rows of which tables are made of it."""
+    if folder == REPORTS and not folder.exists():
+        raise Refusal(
+            "no reports/ here, as a checkout has it: give the folder that `run` wrote to, as in "
+            f"`python -m ablations explain {key} my/folder`"
+        )
     for record, results in find(key, folder):
         if as_json:
             print(record.model_dump_json())
@@ -317,7 +336,7 @@ def explain(
             say(*told(record, results))
 
 
-@app.command()
+@app.command(epilog=example("doctor my/folder"))
 def doctor(
     folder: Folder,
     repair: Annotated[bool, typer.Option("--mend", help="Take damaged records out.")] = False,
@@ -338,7 +357,7 @@ def doctor(
         raise SystemExit(1)
 
 
-@app.command()
+@app.command(epilog=example("bench algebra --out my/bench"))
 def bench(
     names: Annotated[
         list[str] | None,

@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import json
 import os
+import runpy
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import typer
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
@@ -27,6 +30,8 @@ from tests.runners import HasNoRoom
 from tests.samples import ROOT, TINY
 from tests.test_algebra import FIGURE_1
 from unet import Refusal
+from unet.checks import CHECKS, PAPER_CHECKS
+from unet.version import version
 
 
 def run(command: str, *words: str) -> subprocess.CompletedProcess[str]:
@@ -346,6 +351,117 @@ def test_the_console_scripts_are_installed() -> None:
         assert script
         found = subprocess.run([script, "--help"], capture_output=True, text=True, check=True)
         assert f"Usage: {name}" in found.stdout
+
+
+@pytest.mark.parametrize("command", ["unet", "ablations"])
+def test_each_command_tells_its_version(command: str) -> None:
+    """Of the package, in one line."""
+    assert run(command, "--version").stdout == f"unet-ablations {version()}\n"
+
+
+def examples_of(app: typer.Typer) -> dict[str, str]:
+    """The example in the help of each command."""
+    return {
+        command.name or command.callback.__name__: str(command.epilog)
+        for command in app.registered_commands
+        if command.callback
+    }
+
+
+def test_each_help_has_an_example_that_works_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One after the other, in an empty folder, as they are printed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    for name, app in (("unet", unet_command.app), ("ablations", ablations_command.app)):
+        for command, example in examples_of(app).items():
+            line = example.removeprefix("Example: ")
+            assert line.startswith(f"python -m {name} {command} ")
+            shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "100"}).stdout
+            assert example in shown
+            if command == "bench":
+                continue  # it wants a checkout, and minutes
+            words = [sys.executable, *shlex.split(line)[1:]]
+            found = subprocess.run(words, capture_output=True, text=True, check=False)
+            assert found.returncode == 0, f"{line}: {found.stderr}"
+            assert found.stdout
+
+
+def test_checks_are_listed_with_claim_harm_and_cause() -> None:
+    """Every one, those of the paper's profile among them; or those that are asked for."""
+    rows = unet_json("checks")
+    assert [row["check"] for row in rows] == [*CHECKS, *PAPER_CHECKS]
+    assert {row["profile"] for row in rows} == {"sound", "paper"}
+    name, check = next(iter(CHECKS.items()))
+    found = CliRunner().invoke(unet_command.app, ["checks", name])
+    assert found.stdout == (
+        f"{name}\n  profile: sound\n  claim: {check.title}\n  harm: {check.harm}\n"
+        f"  usual cause: {check.cause}\n"
+    )
+    with pytest.raises(Refusal, match=f"check '{name[:-1]}' is not one of .*did you mean '{name}'"):
+        CliRunner().invoke(unet_command.app, ["checks", name[:-1]], catch_exceptions=False)
+
+
+def test_claims_that_nobody_could_make_are_mistakes(tmp_path: Path) -> None:
+    """Neither a name nor a value that does not exist calls a net defective: exit code 2."""
+    net = tmp_path / "net.py"
+    net.write_text("raise SystemExit('it was loaded')")
+    for claim, hint in (
+        ("pad=valid", "did you mean 'padding'?"),
+        ("padding=vaild", "did you mean 'valid'?"),
+        ("depth=four", "is no such value"),
+    ):
+        found = run("unet", "verify", f"{net}:Net", "--claim", claim)
+        assert (found.returncode, found.stdout) == (2, "")
+        assert hint in found.stderr
+        assert "\n" not in found.stderr[:-1]
+
+
+def test_explain_outside_a_checkout_says_what_to_give(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not that a sweep is to be run into a folder of reports that nobody has."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Refusal, match="explain 0123 my/folder"):
+        CliRunner().invoke(ablations_command.app, ["explain", "0123"], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    "words", [["unet", "sizes"], ["unet", "--help"], ["ablations", "plan", "smoke"]]
+)
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk")
+def test_a_full_disk_is_told_in_one_line(words: str) -> None:
+    """With an exit code of its own: it is no mistake in what was asked."""
+    with Path("/dev/full").open("w") as full:
+        found = subprocess.run(
+            [sys.executable, "-m", *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (found.returncode, found.stderr) == (3, "error: No space left on device\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such limit")
+def test_too_few_files_for_workers_are_told_in_one_line(tmp_path: Path) -> None:
+    """Nothing is lost, since nothing has begun."""
+    words = f"{sys.executable} -m ablations run smoke --out {tmp_path}"
+    limited = ["sh", "-c", f"ulimit -n 20; exec {words}"]
+    found = subprocess.run(limited, capture_output=True, text=True, check=False)
+    assert found.returncode in (2, 3)
+    assert found.stderr.count("\n") == 1
+    assert "Too many open files" in found.stderr
+
+
+@pytest.mark.parametrize("package", ["unet", "ablations"])
+def test_a_python_that_is_too_old_is_told_so(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is imported that it does not understand."""
+    monkeypatch.setattr(sys, "version_info", (3, 10, 2, "final", 0))
+    monkeypatch.delitem(sys.modules, "unet")
+    with pytest.raises(SystemExit, match=r"needs Python 3\.11 or newer, and this is 3\.10\.2"):
+        runpy.run_path(str(ROOT / package / "__init__.py"))
 
 
 def test_the_readme_names_commands_that_exist() -> None:

@@ -94,11 +94,12 @@ MAP = {
     "unet.subject": {"unet.refusal", "unet.running", "unet.verify"},
     "unet": {"unet.refusal", "unet.spec", "unet.model", "unet.tiling", "unet.testing"},
     "unet.__main__": {
+        "unet.version",
         "unet.refusal", "unet.spec", "unet.algebra", "unet.memory", "unet.cost", "unet.verify",
         "unet.subject",
         "unet.claims",
     },
-    "ablations": set(),
+    "ablations": {"unet"},
     "ablations.files": {"unet.refusal"},
     "ablations.tables": {"unet.refusal"},
     "ablations.compiled": set(),
@@ -406,6 +407,7 @@ MAP = {
         "ablations.pages.performance",
     },
     "ablations.__main__": {
+        "unet.version",
         "unet.refusal", "ablations.files", "ablations.runs.plan", "ablations.runs.selection",
         "ablations.storage.plan_file", "ablations.storage.store", "ablations.storage.merge",
         "ablations.storage.doctor", "ablations.training.hardware", "ablations.running.engines",

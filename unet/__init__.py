@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
+
+if sys.version_info < (3, 11):  # noqa: UP036  # pip sees to it, and who installs nothing has no pip
+    said = ".".join(map(str, sys.version_info[:3]))
+    raise SystemExit(f"error: unet-ablations needs Python 3.11 or newer, and this is {said}")
 
 from unet.refusal import Refusal
 from unet.spec import PAPER, RELEASE, SPECS, TUTORIAL, UNetSpec

@@ -18,10 +18,9 @@ from unet.cost import count_with_all
 from unet.memory import memory
 from unet.refusal import Refusal, refusals_shown, require_choice, say, shown
 from unet.spec import SPECS, UNetSpec, spec_with
+from unet.version import show_version
 
-app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, help=__doc__
-)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 Spec = Annotated[str, typer.Option(help=f"One of {', '.join(SPECS)}.")]
 Changes = Annotated[
@@ -32,7 +31,22 @@ Size = Annotated[str, typer.Option(metavar="N|HxW", help="The input, in pixels: 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
-@app.command()
+def example(words: str) -> str:
+    """The last line of a command's help, which works as it stands."""
+    return f"Example: python -m unet {words}"
+
+
+@app.callback()
+def root(
+    version_asked: Annotated[
+        bool,
+        typer.Option("--version", callback=show_version, is_eager=True, help="Say it, and end."),
+    ] = False,
+) -> None:
+    """Sizes, feature maps and costs of a U-Net, and whether any is sound."""
+
+
+@app.command(epilog=example("sizes --spec paper --up-to 600"))
 def sizes(
     spec: Spec = "paper",
     changes: Changes = [],  # noqa: B006  # typer reads the default and never changes it
@@ -49,7 +63,7 @@ def sizes(
     show(rows, as_json)
 
 
-@app.command()
+@app.command(epilog=example("trace --spec paper --size 572"))
 def trace(
     spec: Spec = "paper",
     changes: Changes = [],  # noqa: B006
@@ -61,7 +75,7 @@ def trace(
     show([describe(feature_map) for feature_map in feature_maps], as_json)
 
 
-@app.command()
+@app.command(epilog=example("cost --spec tutorial --size 576x560"))
 def cost(
     spec: Spec = "paper",
     changes: Changes = [],  # noqa: B006
@@ -92,7 +106,7 @@ def cost(
         show([row], as_json=False)
 
 
-@app.command()
+@app.command(epilog=example("counters --set base_channels=8"))
 def counters(
     spec: Spec = "paper",
     changes: Changes = [],  # noqa: B006
@@ -110,7 +124,7 @@ def counters(
     show(rows, as_json)
 
 
-@app.command()
+@app.command(epilog=example("verify unet:UNet --claim padding=valid"))
 def verify(  # noqa: PLR0913, PLR0917  # one argument for each option, as typer reads them
     targets: Annotated[
         list[str],
@@ -161,6 +175,36 @@ def verify(  # noqa: PLR0913, PLR0917  # one argument for each option, as typer 
         print(json.dumps(found))
     verdicts = {report["verdict"] for report in found}
     raise typer.Exit(2 if "error" in verdicts else 1 if "defective" in verdicts else 0)
+
+
+@app.command(epilog=example("checks skips_lie_where_they_are_joined"))
+def checks(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[CHECK]...", help="All of them by default.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List what `verify` checks: what must hold, the harm if it does not, and the usual cause."""
+    from unet.verify import PROFILES
+
+    found = PROFILES["paper"]
+    for name in names or ():
+        require_choice("check", name, found)
+    rows = [
+        {
+            "check": name,
+            "profile": "sound" if name in PROFILES["sound"] else "paper",
+            "claim": found[name].title,
+            "harm": found[name].harm,
+            "usual cause": found[name].cause,
+        }
+        for name in names or found
+    ]
+    if as_json:
+        print(json.dumps(rows))
+        return
+    for row in rows:
+        say(row.pop("check"), *(f"  {name}: {text}" for name, text in row.items()))
 
 
 def read_claim(text: str) -> tuple[str, str]:
