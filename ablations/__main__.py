@@ -38,6 +38,7 @@ from ablations.running.engines import RUN_SECONDS, Engine, Make, trainer
 from ablations.running.estimate import Work, estimate
 from ablations.running.processes import Workers
 from ablations.running.sweep import STORE, Sweep, brought_to_end, heeding_signals, tally
+from ablations.runs.cell import Precision
 from ablations.runs.plan import Plan
 from ablations.runs.selection import Selection, Shard, read_only
 from ablations.storage.doctor import examine, mend
@@ -73,6 +74,10 @@ Device = Annotated[
 Seeds = Annotated[
     int | None, typer.Option(min=1, help="How many seeds, in place of the plan's own number.")
 ]
+Precise = Annotated[
+    Precision | None,
+    typer.Option(help="Of the convolutions: float32 unless the plan says otherwise."),
+]
 OnlyValues = Annotated[
     list[str] | None,
     typer.Option(metavar="AXIS=VALUE,...", help="Only these values of an axis; may be repeated."),
@@ -99,6 +104,7 @@ def root(
 def plan(
     name: PlanName,
     seeds: Seeds = None,
+    precision: Precise = None,
     only: OnlyValues = None,
     estimated: Annotated[
         bool, typer.Option("--estimate", help="Try a few steps, to tell hours and disk.")
@@ -115,7 +121,7 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Show what a plan would run, without running it."""
-    chosen = load_plan(name, seeds)
+    chosen = load_plan(name, seeds, precision)
     kept = read_only(only or [], chosen)
     todo = Work.of(chosen, kept)
     axes = {a: [v for v in vs if str(v) in kept.get(a, (str(v),))] for a, vs in chosen.axes.items()}
@@ -163,6 +169,7 @@ def run(
     name: PlanName,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where records and report go.")],
     seeds: Seeds = None,
+    precision: Precise = None,
     workers: WorkerCount = None,
     engine: Annotated[
         Literal["local", "ray"], typer.Option(help="ray trains on the machines of a cluster.")
@@ -186,10 +193,11 @@ def run(
 
     Ctrl-C ends it when the runs under way have ended; once more, at once.
     """
-    chosen, console = load_plan(name, seeds), Console(stderr=True)
+    chosen, console = load_plan(name, seeds, precision), Console(stderr=True)
     words = ["python", "-m", "ablations", "run", name, "--out", str(out)]
     for option, value, usual in (
         ("--seeds", seeds, None),
+        ("--precision", precision, None),
         ("--workers", workers, None),
         ("--engine", engine, "local"),
         ("--address", address, None),

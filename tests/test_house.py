@@ -407,6 +407,7 @@ MAP = {
         "ablations.pages.performance",
     },
     "ablations.__main__": {
+        "ablations.runs.cell",
         "unet.version",
         "unet.refusal", "ablations.files", "ablations.runs.plan", "ablations.runs.selection",
         "ablations.storage.plan_file", "ablations.storage.store", "ablations.storage.merge",

@@ -221,6 +221,19 @@ def test_images_have_no_noise_by_default_and_keys_do_not_change() -> None:
     assert silent.key == said.key == "2676f4fb9555c3d253bc66fb533fe249"
 
 
+@pytest.mark.parametrize("line", ["", 'precision = "float32"\n'])
+def test_a_precision_may_be_asked_for_on_the_command_line(tmp_path: Path, line: str) -> None:
+    """The plan that is stored with the records says so, whatever its file says."""
+    path = tmp_path / "p.toml"
+    path.write_text(TINY + line)
+    plan = load_plan(str(path), precision="bfloat16")
+    assert plan.source.count('precision = "bfloat16"') == plan.source.count("precision") == 1
+    assert {cell.training.precision for cell in plan.cells()} == {"bfloat16"}
+    path.write_text(TINY.replace("[training]", "[ training ]"))
+    with pytest.raises(Refusal, match="so --precision bfloat16 changes nothing"):
+        load_plan(str(path), precision="bfloat16")
+
+
 MIRRORED = TINY.replace("size = 36\nscored = 20", "size = 36\nscored = 36\nborder = 'mirrored'")
 
 

@@ -29,6 +29,7 @@ from ablations.storage import store as store_module
 from ablations.storage.plan_file import read_plan
 from ablations.storage.store import Store
 from ablations.training import hardware
+from tests.endurance.sleeper import Sleeper
 from tests.runners import (
     MARKS,
     FailsTogether,
@@ -104,6 +105,19 @@ def test_a_failure_that_meets_every_cell_alike_ends_the_sweep_once(
         told = [(a.outcome, a.reason) for a in store.attempts()]
         assert told[:3] == [("returned", "MemoryError: no room for 1")] * 3
         assert {outcome for outcome, _ in told} == {"returned"}
+
+
+def test_a_store_of_another_precision_is_not_gone_on_with(
+    tmp_path: Path, tiny: Plan, tiny_records: list[Record]
+) -> None:
+    """Earlier versions chose it by the chip and wrote it into no key: one line, nothing trained."""
+    environment = {**tiny_records[0].environment, "precision": "bfloat16"}
+    with Store.create(tmp_path / STORE, tiny) as store:
+        store.add(tiny_records[0].model_copy(update={"environment": environment}))
+        message = "trained its cells in bfloat16, where this one trains the same in float32"
+        with pytest.raises(Refusal, match=message):
+            brought_to_end(Sweep(store, Workers(1, "cpu", make=Sleeper)), hand_on)
+        assert len(store.keys()) == 1
 
 
 def test_what_fails_in_one_variant_only_ends_no_sweep(tmp_path: Path, tiny: Plan) -> None:

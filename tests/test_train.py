@@ -205,10 +205,23 @@ def test_hardware_is_found_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_bfloat16_trains_too(tiny: Plan) -> None:
     """The precision of newer chips, here possibly emulated, changes nothing but rounding."""
-    hardware = find_hardware("cpu")._replace(precision="bfloat16")
-    (record,) = Trainer(hardware).run([next(tiny.cells())])
+    cell = next(tiny.cells())
+    training = cell.training.model_copy(update={"precision": "bfloat16"})
+    rounded = dataclasses.replace(cell, training=training)
+    assert rounded.key != cell.key, "what changes results is in the key"
+    (record,) = Trainer(find_hardware("cpu")).run([rounded])
     assert record.environment["precision"] == "bfloat16"
     assert record.outcome == "done"
+
+
+def test_nothing_is_rounded_unless_it_is_asked_for(
+    tiny_records: list[Record],
+) -> None:
+    """Whatever the chip is fastest in: a cell's key says nothing of a chip."""
+    hardware = find_hardware("cpu")._replace(precision="bfloat16")
+    (record,) = Trainer(hardware).run([tiny_records[0].parsed_cell()])
+    assert record.environment["precision"] == "float32"
+    assert record.counts == tiny_records[0].counts
 
 
 def test_seeds_trained_side_by_side_are_trained_as_if_alone(

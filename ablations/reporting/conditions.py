@@ -18,8 +18,8 @@ def conditions(results: Results) -> Iterator[str]:
     yield f"Task: {TASKS[plan.task.name].summary}; " + _settings(plan.settings["task"])
     yield "Net: " + _settings(plan.settings["spec"])
     yield (
-        "Training: Adam, one-cycle learning rate, cross-entropy plus soft Dice in float32; "
-        + _settings(plan.settings["training"])
+        "Training: Adam, one-cycle learning rate, cross-entropy plus soft Dice in float32, "
+        "convolutions in the precision that stands below; " + _settings(plan.settings["training"])
     )
     for factor in results.factors:
         table = CHOICES.get(factor, {})

@@ -37,6 +37,9 @@ class Watcher:
 
     def __call__(self, outcomes: Iterable[Outcome], start: Tally) -> Iterator[Outcome]:
         """Hand on `outcomes`; `start` is how far the sweep was before them."""
+        if start.open:
+            precisions = " or ".join(map(str, start.plan.values("training.precision")))
+            self._say(f"{start.plan.name}: {start.open:,} cells, convolutions in {precisions}")
         watch = self._bar if self.console.is_terminal else self._lines
         return watch(outcomes, start)
 

@@ -208,11 +208,11 @@ def _pool_of(workers: Workers, count: int) -> Iterator[ProcessPool]:
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Hold Ctrl-C back; threads and processes started meanwhile never hear of it."""
+    """Hold back what a terminal sends; threads and processes started meanwhile never hear of it."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         yield
     finally:

@@ -86,8 +86,10 @@ class Sweep:
         """Run what is missing and not run by others; each record is on the disk when it comes.
 
         A cell that fails is tried again when all others have had their turn. Raises `AllFailAlike`
-        if the first cells do so, which costs none of them an attempt.
+        if the first cells do so, which costs none of them an attempt, and `Refusal` before the
+        first cell if what is stored was trained otherwise.
         """
+        self._require_one_precision()
         went_on = True
         with Leases(self.store) as leases:
             while went_on and not self.drained and any(missing_cells(self.store, self.selection)):
@@ -95,6 +97,17 @@ class Sweep:
                 for outcome in self._each_once(leases):
                     went_on = True
                     yield outcome
+
+    def _require_one_precision(self) -> None:
+        """Refuse a store of a version that chose the precision itself, and wrote it in no key."""
+        for record in islice(self.store.records(), 1):
+            made = record.environment.get("precision")
+            asked = record.parsed_cell().training.precision
+            if made not in (None, asked):
+                raise Refusal(
+                    f"{self.store.path}: an earlier version trained its cells in {made}, where "
+                    f"this one trains the same in {asked}: choose another --out"
+                )
 
     def _each_once(self, leases: Leases) -> Iterator[Outcome]:
         def claim(cells: list[Cell]) -> list[Cell]:

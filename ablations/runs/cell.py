@@ -23,6 +23,9 @@ from unet.algebra import cost, size_law
 from unet.refusal import Refusal, require_choice, shown
 from unet.spec import PAPER, UNetSpec, spec_with
 
+Precision = Literal["float32", "bfloat16"]
+"""Torch's names of those in which convolutions may run; sums and weights are kept in float32."""
+
 STRICT: Final = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
@@ -87,7 +90,7 @@ class Training(BaseModel):
     They are looked at at the end, or `evaluations` times along the run.
 
     `equal` says at equal what a plan compares its variants; it has solved the steps, or the
-    spec's base channels, by then.
+    spec's base channels, by then. `precision` is that of the convolutions.
     """
 
     model_config = STRICT
@@ -99,6 +102,7 @@ class Training(BaseModel):
     equal: Literal["steps", "macs", "parameters"] = "steps"
     validation_images: int = Field(default=0, ge=0, le=1_000_000)
     evaluations: int = Field(default=0, ge=0, le=10_000)
+    precision: Precision = "float32"
 
     @field_validator("evaluations")
     @classmethod

@@ -32,6 +32,7 @@ AXES: Final[tuple[str, ...]] = (
     "task.test_contrast",
     BUDGET,
     "training.learning_rate",
+    "training.precision",
     EQUAL,
 )
 """What a plan may vary. Channels follow from the task; and the task, its sizes, the batch and the

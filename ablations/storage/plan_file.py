@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
-from ablations.runs.cell import STRICT, TaskSettings, Training
+from ablations.runs.cell import STRICT, Precision, TaskSettings, Training
 from ablations.runs.claims import Claim, Line
 from ablations.runs.plan import AXES, HEADLINE, Plan, group_and_name
 from ablations.storage.lines import Lines
@@ -48,8 +48,10 @@ def shipped_plans() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
-def load_plan(name: str, seeds: int | None = None) -> Plan:
-    """A shipped plan by its name, or any plan by the path of its file; with `seeds`, if given.
+def load_plan(name: str, seeds: int | None = None, precision: Precision | None = None) -> Plan:
+    """A shipped plan by its name, or any plan by the path of its file.
+
+    `seeds` and `precision` take the place of the plan's own, if they are given.
 
     Raises `Refusal`, with the file and the line, for anything that is not a plan.
     """
@@ -66,7 +68,13 @@ def load_plan(name: str, seeds: int | None = None) -> Plan:
     if seeds is not None:
         # A store keeps the text of its plan, which must be of the plan that is run.
         source = re.sub(r"(?m)^seeds\b.*", f"seeds = {seeds}", source, count=1)
+    if precision is not None:
+        line = f'precision = "{precision}"'
+        source = re.sub(r"(?m)^precision\b.*\n?", "", source)
+        source = re.sub(r"(?m)^\[training\].*", rf"\g<0>\n{line}", source, count=1)
     plan = read_plan(source, name=path.stem, file=str(path))
+    if precision not in (None, plan.settings["training"].get("precision")):
+        raise Refusal(f"{path}: no line is [training], so --precision {precision} changes nothing")
     if seeds not in (None, plan.seeds):
         raise Refusal(f"{path}: no line begins with `seeds = `, so --seeds {seeds} changes nothing")
     return plan

@@ -41,8 +41,8 @@ class Hardware(NamedTuple):
 def find_hardware(device: str) -> Hardware:
     """The hardware for `device`: "cpu", "cuda", or "auto" for a GPU if there is one.
 
-    bfloat16 is chosen where the chip computes in it, and float32 where it would be emulated.
-    Raises `Refusal` for "cuda" where there is none.
+    Its precision is the one that the chip is fastest in: bfloat16, but float32 where that would be
+    emulated. Raises `Refusal` for "cuda" where there is none.
     """
     import torch
 

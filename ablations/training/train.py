@@ -37,7 +37,10 @@ class Tested(NamedTuple):
 
 @final
 class Trainer:
-    """Trains cells on `hardware`; what it has prepared for a variant serves the next seeds."""
+    """Trains cells on `hardware`, in the precision that they ask for.
+
+    What it has prepared for a variant serves the next seeds.
+    """
 
     def __init__(self, hardware: Hardware) -> None:
         self.hardware = hardware
@@ -50,6 +53,7 @@ class Trainer:
         The seconds on a record are its share of what all of them took together.
         """
         began = time.perf_counter()
+        self.hardware = self.hardware._replace(precision=cells[0].training.precision)
         stack = self._stack_for(cells)
         stack.begin(cells)
         seen: dict[Learner, list[Tensor]] = {learner: [] for learner in stack.learners}

@@ -15,6 +15,7 @@ from ablations.running.processes import Workers
 from ablations.running.sweep import STORE, Sweep
 from ablations.storage.plan_file import load_plan
 from ablations.storage.store import Store
+from ablations.training.hardware import find_hardware
 from tests.benchmarks.timing import seconds_of, tell
 
 WORKERS = (1, 2, 4)
@@ -24,7 +25,7 @@ def main() -> None:
     """Tell the seconds of each plan, from the first worker's start to the last record."""
     folder = Path(sys.argv[1])
     for name, all_workers in (("quick", WORKERS), ("shapes", WORKERS[-1:])):
-        plan = load_plan(name)
+        plan = load_plan(name, precision=find_hardware("cuda").precision)
         for workers in all_workers:
             with (
                 tempfile.TemporaryDirectory() as scratch,

@@ -5,6 +5,7 @@ python -m tests.benchmarks.numerics
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 import torch
@@ -25,11 +26,7 @@ def main() -> None:
     """Tell how the fast loop's IoU differs from plain float32's, and bfloat16's from both."""
     keep_freed_memory()
     torch.set_num_threads(1)
-    hardware = find_hardware("cpu")
-    trainers = {
-        precision: Trainer(hardware._replace(precision=precision))
-        for precision in ("float32", "bfloat16")
-    }
+    trainer = Trainer(find_hardware("cpu"))
     plan = load_plan("quick")
     cells = [
         plan.cell((padding, "concat", upsampling), seed)
@@ -38,10 +35,11 @@ def main() -> None:
     ]
 
     def fast(cell: Cell, precision: str) -> float:
-        return scores(trainers[precision].run([cell])[0])["IoU"]
+        training = cell.training.model_copy(update={"precision": precision})
+        return scores(trainer.run([replace(cell, training=training)])[0])["IoU"]
 
     plain = [tutorial.score(tutorial.train(cell), cell) for cell in cells]
-    for precision in trainers:
+    for precision in ("float32", "bfloat16"):
         ours = [fast(cell, precision) for cell in cells]
         name = f"IoU of {len(cells)} cells, the fast loop in {precision}"
         tell("difference", name, "plain float32", list(zip(ours, plain, strict=True)))

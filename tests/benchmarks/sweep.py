@@ -17,7 +17,7 @@ from typing import Final
 from ablations.reporting.run_table import scores
 from ablations.running.sweep import STORE
 from ablations.storage.store import Store
-from ablations.training.hardware import usable_cores
+from ablations.training.hardware import find_hardware, usable_cores
 from tests.benchmarks.timing import tell
 
 ROUNDS: Final = 5
@@ -90,7 +90,9 @@ def main() -> None:
         cells = VARIANTS * seeds
         with tempfile.TemporaryDirectory() as scratch:
             plan = Path(scratch) / "speed.toml"
-            plan.write_text(PLAN.replace("seeds = 2", f"seeds = {seeds}"))
+            # Theirs trains in float32 whatever a plan says.
+            precision = f'precision = "{find_hardware("cpu").precision}"\n'
+            plan.write_text(PLAN.replace("seeds = 2", f"seeds = {seeds}") + precision)
             whole, busy = [], []
             for turn in range(ROUNDS):
                 ours, our_busy, our_scores = sweep(plan, Path(scratch) / str(turn))
