@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -14,13 +15,59 @@ _MARKS: Final = str.maketrans(
 )
 
 
-def inline(text: object) -> str:
-    r"""Text from outside within a line of Markdown: no tag, link, column or heading comes of it.
+_PLACES: Final = tuple(
+    (re.compile(pattern), escape)
+    for pattern, escape in (
+        # Within a word an underscore is one, and a hash is one but where it begins a word: at the
+        # start of a line it would make a heading, and at the end of one it would be left out.
+        (r"(?<!\w)_+|_+(?!\w)", lambda found: found[0].replace("_", r"\_")),
+        (r"(?<!\S)#", r"\\#"),
+        # What makes a list, a quotation, a rule or the row above a heading of a line.
+        (r"^[-+=:>]", r"\\\g<0>"),
+        (r"^(\d+)([.)])", r"\1\\\2"),
+        # Parsers look for "://" and "www." in the source, before they undo an escape.
+        (r"/(?=/)", r"\\/"),
+        (r"(?i)(?<=www)\.", r"\\."),
+        # GitHub looks for an address after it has undone escapes and entities, and for a name after
+        # all else; either has to lie in one piece of text, which an empty comment cuts in two.
+        (r"@(?=\S)", "@<!-- -->"),
+        # A line, a cell and a heading lose the spaces at their ends.
+        (r"^ | $", "&#32;"),
+    )
+)
 
-    >>> print(inline("<b> | [x](y)"))
-    &lt;b> \| \[x\](y)
+
+def inline(text: object) -> str:
+    r"""Text from outside within a line of Markdown: nothing but that text comes of it.
+
+    >>> print(inline("# <b> | [x](y), a_b, _c_, www.d.e"))
+    \# &lt;b> \| \[x\](y), a_b, \_c\_, www\.d.e
     """
-    return printable(str(text)).translate(_MARKS)
+    escaped = printable(str(text)).translate(_MARKS)
+    for place, escape in _PLACES:
+        escaped = place.sub(escape, escaped)
+    return escaped
+
+
+def sentence(text: object) -> str:
+    r"""`text` and its full stop: a number is one, and no first item of a list.
+
+    >>> print(sentence("Odena 2016"), sentence(2016))
+    Odena 2016. 2016\.
+    """
+    escaped = inline(text)
+    return f"{escaped}\\." if escaped.isdigit() else f"{escaped}."
+
+
+def code(text: object) -> str:
+    r"""A name or a number as code; what code cannot hold in every place, as text.
+
+    >>> print(code("concat"), code("a|b"))
+    `concat` a\|b
+    """
+    name = str(text)
+    plain = name.isprintable() and name.strip() == name != "" and not {"`", "|"} & set(name)
+    return f"`{name}`" if plain else inline(name)
 
 
 def as_markdown(rows: Sequence[Mapping[str, str]]) -> str:

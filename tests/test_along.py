@@ -42,7 +42,7 @@ def swept(steps: str = "20", evaluations: int = 5, *, diverged: bool = False) ->
 def test_a_curve_has_the_difference_at_each_look() -> None:
     """Of each level against the first, by percents of the run."""
     (curve,) = along(swept())
-    assert (curve.factor, curve.levels) == ("skip", "`none` - `concat`")
+    assert (curve.factor, curve.high, curve.low) == ("skip", "none", "concat")
     means = {percent: interval.mean for percent, interval in curve.points.items()}
     assert means == pytest.approx({20: -0.2, 40: -0.1, 60: -0.066, 80: -0.05, 100: -0.04})
 

@@ -288,7 +288,9 @@ MAP = {
     "ablations.reporting.wording": {
         "ablations.judgement.statistics", "ablations.judgement.effects",
     },
-    "ablations.reporting.curves": {"ablations.judgement.statistics", "ablations.reporting.wording"},
+    "ablations.reporting.curves": {
+        "ablations.tables", "ablations.judgement.statistics", "ablations.reporting.wording",
+    },
     "ablations.reporting.along": {
         "ablations.tables", "ablations.runs.plan", "ablations.judgement.statistics",
         "ablations.judgement.contrasts", "ablations.judgement.metrics",

@@ -8,7 +8,7 @@ from typing import Final, final
 
 import pandas as pd
 
-from ablations.tables import as_markdown
+from ablations.tables import as_markdown, code
 
 SEEN: Final = "validation"
 """The column of runs that is chosen by: the IoU on the validation images."""
@@ -71,12 +71,12 @@ def table(found: Sequence[Choice], others: Sequence[str], values: Sequence[str])
     return as_markdown(
         [
             {
-                **{axis: f"`{level}`" for axis, level in zip(others, choice.variant, strict=True)},
+                **{axis: code(level) for axis, level in zip(others, choice.variant, strict=True)},
                 **{
                     value: f"{choice.means[value]:.3f}" if value in choice.means else "-"
                     for value in values
                 },
-                "chosen": f"`{choice.value}`" + " (an end)" * choice.at_an_end,
+                "chosen": code(choice.value) + " (an end)" * choice.at_an_end,
             }
             for choice in found
         ]

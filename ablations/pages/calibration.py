@@ -12,10 +12,10 @@ import pandas as pd
 from ablations.judgement.power import flips_power, reachable_alpha
 from ablations.judgement.statistics import ALPHA
 from ablations.pages.promises import PROMISES, TOLERANCE, Calibration, Count, NoiseKind, Promise
-from ablations.tables import as_csv, as_markdown
+from ablations.tables import as_csv, as_markdown, code, inline
 
 NAMES: Final[dict[str, Callable[[Count], str]]] = {
-    "condition": lambda count: count.condition,
+    "condition": lambda count: inline(count.condition),
     "difference": lambda count: f"{count.effect:g} sd",
     "method": lambda count: count.measure,
 }
@@ -80,8 +80,8 @@ single runs scatter. A regression with a block for each seed, and a mixed model 
 intercept (REML, z test), take a seed's variants for witnesses independent of each other. One
 contrast a seed, judged by the sign-flip test, does not.*
 
-*Every count: [calibration.csv](calibration.csv). Made by `{found.command}` with
-{", ".join(f"{name} {version}" for name, version in found.versions.items())}.*
+*Every count: [calibration.csv](calibration.csv). Made by {code(found.command)} with
+{inline(", ".join(f"{name} {version}" for name, version in found.versions.items()))}.*
 """
     table = pd.DataFrame(_row(found, count) for count in found.counts)
     return {"calibration.md": page.encode(), "calibration.csv": as_csv(table)}
@@ -124,7 +124,9 @@ def _kept(found: Calibration) -> Iterator[dict[str, str]]:
 
 def _named(seeds: int, counts: list[Count]) -> str:
     """Such as `5 seeds: normal 0.0, rounded 0.0`."""
-    return f"{seeds} seeds: " + ", ".join(f"{each.condition} {_percent(each)}" for each in counts)
+    return f"{seeds} seeds: " + ", ".join(
+        f"{inline(each.condition)} {_percent(each)}" for each in counts
+    )
 
 
 def _promised(found: Calibration, measure: str) -> list[Count]:
@@ -135,8 +137,8 @@ def _promised(found: Calibration, measure: str) -> list[Count]:
 
 def _described(noise: NoiseKind) -> dict[str, str]:
     return {
-        "noise": noise.name,
-        "the difference, seed by seed": noise.said,
+        "noise": inline(noise.name),
+        "the difference, seed by seed": inline(noise.said),
         "symmetric": "yes" if noise.symmetric else "no",
         "normal": "yes" if noise.normal else "no",
     }
@@ -145,7 +147,7 @@ def _described(noise: NoiseKind) -> dict[str, str]:
 def _section(found: Calibration, measure: str) -> str:
     promise, counts = PROMISES[measure], _of(found, measure)
     lines = _table(counts, promise)
-    holding = {count.condition for count in _promised(found, measure)}
+    holding = {inline(count.condition) for count in _promised(found, measure)}
     if holding:
         lines = [
             line | {promise.assumption: "yes" if line["condition"] in holding else "no"}

@@ -10,7 +10,7 @@ from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from ablations.files import read_json
-from ablations.tables import as_csv, as_markdown, inline
+from ablations.tables import as_csv, as_markdown, code, inline
 
 
 class Traits(TypedDict):
@@ -64,7 +64,9 @@ def name_of(row: Row) -> str:
 def messages(row: Row, status: str) -> list[str]:
     """What the checks say of a net with this status, each with its check."""
     return [
-        f"`{r['check']}`: {inline(r['message'])}" for r in row["results"] if r["status"] == status
+        f"{code(r['check'])}: {inline(r['message'])}"
+        for r in row["results"]
+        if r["status"] == status
     ]
 
 

@@ -13,7 +13,7 @@ from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from ablations.files import read_json
-from ablations.tables import as_csv, as_markdown, inline
+from ablations.tables import as_csv, as_markdown, code, inline
 from unet.refusal import Refusal, require_choice
 
 Name = Annotated[str, Field(pattern=r"^\w+$")]
@@ -148,7 +148,7 @@ def families(rows: list[Row]) -> list[dict[str, str]]:
                 "nets": str(len(mutants)),
                 "found": str(sum(map(is_killed, mutants))),
                 "hosts": str(len({row["host"] for row in mutants})),
-                "found by": ", ".join(f"`{check}`" for check in sorted(checks)),
+                "found by": ", ".join(map(code, sorted(checks))),
             }
         )
     return lines

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, TypeAdapter, model_validator
 
 from ablations.files import read_json
 from ablations.runs.cell import STRICT
-from ablations.tables import as_csv, as_markdown, inline
+from ablations.tables import as_csv, as_markdown, code, inline
 from unet.refusal import require_choice
 
 
@@ -168,7 +168,7 @@ def performance_files(measured: Measurements) -> dict[str, bytes]:
 # Speed
 
 Medians of pairs taken in turns, with the lowest and the highest: on a shared machine, whose speed
-comes and goes, only ratios mean something. Made by `{measured.command}` on this machine:
+comes and goes, only ratios mean something. Made by {code(measured.command)} on this machine:
 {machine}.
 {_limit(measured)}
 {sections}"""

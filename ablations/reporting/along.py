@@ -38,7 +38,7 @@ def along(results: Results) -> list[Curve]:
 
 def _curves(results: Results, shown: dict[int, str], comparison: Comparison) -> Iterator[Curve]:
     first, *others = results.axes[comparison.factor]
-    curves = {level: Curve(comparison.label, f"`{level}` - `{first}`", {}) for level in others}
+    curves = {level: Curve(comparison.label, level, first, {}) for level in others}
     for percent, name in shown.items():
         design = results.design_on(name).at(comparison.held)
         for contrast in main_effects(design, comparison.factor):

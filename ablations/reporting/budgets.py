@@ -16,7 +16,7 @@ from ablations.reporting.curves import Curve, row
 from ablations.reporting.results import Results
 from ablations.reporting.wording import difference, probability
 from ablations.runs.plan import BUDGET
-from ablations.tables import as_markdown
+from ablations.tables import as_markdown, code
 
 
 @final
@@ -41,8 +41,7 @@ class Course:
     def curve(self) -> Curve:
         """The difference at each budget."""
         points = {steps: effect.interval for steps, effect in self.effects.items()}
-        place = self.factor + in_words(self.held)
-        return Curve(place, f"`{self.high}` - `{self.low}`", points)
+        return Curve(self.factor + in_words(self.held), self.high, self.low, points)
 
     @property
     def ends(self) -> tuple[int, int]:
@@ -99,10 +98,10 @@ def sentences(found: list[Course]) -> Iterator[str]:
         change = course.change.interval if sign > 0 else -course.change.interval
         yield (
             f"**{course.factor}**{in_words(course.held)}: the {'lead' if sure else 'difference'} "
-            f"of `{high}` {'over' if sure else 'to'} `{low}` {_verdict(course, first, last)}: "
-            f"{first:+.{metric.digits}f} at {course.ends[0]} steps, {last:+.{metric.digits}f} at "
-            f"{course.ends[1]} (change {difference(change, metric.digits)}, p "
-            f"{probability(course.change.adjusted_p)})."
+            f"of {code(high)} {'over' if sure else 'to'} {code(low)} "
+            f"{_verdict(course, first, last)}: {first:+.{metric.digits}f} at {course.ends[0]} "
+            f"steps, {last:+.{metric.digits}f} at {course.ends[1]} (change "
+            f"{difference(change, metric.digits)}, p {probability(course.change.adjusted_p)})."
         )
 
 

@@ -12,7 +12,7 @@ from ablations.judgement.statistics import Interval
 from ablations.reporting.conditions import scoring
 from ablations.reporting.results import OVERLAP, Results
 from ablations.reporting.wording import known, spanned
-from ablations.tables import as_markdown
+from ablations.tables import as_markdown, code
 
 LOST: Final = 0.5
 """A run in which some class has a lower IoU than this has lost that class."""
@@ -49,7 +49,7 @@ def _cell_row(results: Results, cell: Mapping[Hashable, Any]) -> dict[str, str]:
         for metric in results.headlines
     }
     return {
-        **{axis: f"`{cell[axis]}`" for axis in results.plan.axes},
+        **{axis: code(cell[axis]) for axis in results.plan.axes},
         "seeds": f"{cell['seeds']}{diverged}",
         **{name: spanned(each, METRICS[name].digits) for name, each in intervals.items()},
         f"{OVERLAP}, sd over seeds": f"{known(cell[f'{OVERLAP} sd'])}{unstable}",

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from ablations.reporting.results import Results
 from ablations.runs.fairness import EQUALITIES
 from ablations.runs.plan import Plan
-from ablations.tables import inline
+from ablations.tables import code, inline
 from ablations.tasks.shapes import TASKS
 from unet.spec import CHOICES
 
@@ -26,13 +26,16 @@ def conditions(results: Results) -> Iterator[str]:
         for value in plan.axes[factor]:
             summary = getattr(table.get(str(value)), "summary", None)
             if summary:
-                yield f"{factor} `{value}`: {summary}"
+                yield f"{factor} {code(value)}: {summary}"
     for environment, count in results.environments:
         yield f"{count} runs with {inline(environment)}"
 
 
 def _settings(values: Mapping[str, object]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in values.items()) or "the paper's settings"
+    return (
+        inline(", ".join(f"{name} {value}" for name, value in values.items()))
+        or "the paper's settings"
+    )
 
 
 def held_equal(plan: Plan) -> Iterator[str]:
@@ -78,7 +81,7 @@ def scoring(results: Results) -> str:
 
 def _looks(results: Results) -> str:
     """What is not the same for the levels of an axis that varies how images look."""
-    dials = [f"`{axis}`" for axis in results.factors if axis.startswith("task.")]
+    dials = [code(axis) for axis in results.factors if axis.startswith("task.")]
     if not dials:
         return ""
     return (

@@ -7,18 +7,17 @@ from typing import final
 
 from ablations.judgement.statistics import Interval
 from ablations.reporting.wording import difference
+from ablations.tables import code
 
 
 @final
 @dataclass(frozen=True)
 class Curve:
-    """How far one level lies above another; curves of one `factor` share a panel.
-
-    `levels` names the difference, such as `none` - `concat` with backquotes.
-    """
+    """How far level `high` lies above level `low`; curves of one `factor` share a panel."""
 
     factor: str
-    levels: str
+    high: str
+    low: str
     points: dict[int, Interval]
 
 
@@ -31,4 +30,8 @@ def row(curve: Curve, column: str, digits: int) -> dict[str, str]:
         column.format(x): f"{difference(interval, digits)}, n {interval.n}"
         for x, interval in curve.points.items()
     }
-    return {"factor": curve.factor, "difference": curve.levels, **points}
+    return {
+        "factor": curve.factor,
+        "difference": f"{code(curve.high)} - {code(curve.low)}",
+        **points,
+    }

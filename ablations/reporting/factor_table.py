@@ -11,7 +11,7 @@ from ablations.judgement.statistics import Interval
 from ablations.reporting.conditions import scoring
 from ablations.reporting.results import Results
 from ablations.reporting.wording import difference, spanned
-from ablations.tables import as_markdown
+from ablations.tables import as_markdown, code
 
 FIRST_LEVEL: Final = "the factor's first"
 
@@ -42,7 +42,7 @@ def factor_table(results: Results) -> str:
     rows = [
         {
             "factor": comparison.label,
-            "level": f"`{level.value}`",
+            "level": code(level.value),
             "seeds": str(len(level.by_seed)),
             **{name: spanned(level.scores[name], METRICS[name].digits) for name in names},
             f"{headline} above {FIRST_LEVEL}": (

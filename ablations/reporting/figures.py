@@ -97,7 +97,7 @@ def _draw_curves(tile: Axes, curves: list[Curve]) -> None:
         shifted = [each * (1 + 0.02 * (place - (len(curves) - 1) / 2)) for each in places]
         means = [span.mean for span in spans]
         reach = [[s.mean - s.low for s in spans], [s.high - s.mean for s in spans]]
-        label = curve.levels.replace("`", "")
+        label = f"{curve.high} - {curve.low}"
         tile.errorbar(shifted, means, yerr=reach, marker="o", markersize=3, capsize=2, label=label)
     tile.set_xscale("log")
     tile.set_xticks(places, [str(each) for each in places])

@@ -16,7 +16,7 @@ from ablations.reporting.cell_table import LOST, UNSTABLE
 from ablations.reporting.results import OVERLAP, Results
 from ablations.reporting.wording import difference, probability, seeds
 from ablations.runs.claims import Prediction
-from ablations.tables import as_csv, as_markdown, inline
+from ablations.tables import as_csv, as_markdown, code, inline, sentence
 from ablations.tasks.shapes import TASKS
 
 Tried = tuple[Results, Trial]
@@ -90,8 +90,8 @@ def _section(results: Results, trial: Trial) -> str:
     return f"""\
 ## {claim.number}. {inline(claim.claim)}
 
-{inline(claim.source)}. Tried on {TASKS[plan.task.name].summary}: plan
-[{plan.name}]({plan.name}.md), {results.planned} runs.{unfinished}
+{sentence(claim.source)} Tried on {TASKS[plan.task.name].summary}: plan
+[{inline(plan.name)}]({plan.name}.md), {results.planned} runs.{unfinished}
 
 {evidence(trial)}{unsteady and f" {unsteady}"}
 
@@ -131,7 +131,7 @@ Verdict: **{trial.verdict}**. What differs here: {inline(trial.claim.differs)}""
 def _line(prediction: Prediction, effect: Effect, outcome: str) -> dict[str, str]:
     least = f" ({prediction.margin:g} or less is none)" if prediction.margin else ""
     return {
-        "contrast": f"`{prediction.contrast}`",
+        "contrast": code(prediction.contrast),
         "of": inline(prediction.metric),
         "predicted": f"{prediction.expected}{least}",
         "seen": difference(effect.interval, METRICS[prediction.metric].digits),

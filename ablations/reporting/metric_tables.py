@@ -9,7 +9,7 @@ from ablations.judgement.metrics import METRICS
 from ablations.reporting.results import Level, Results
 from ablations.reporting.wording import with_half
 from ablations.runs.measures import PROBED
-from ablations.tables import as_markdown
+from ablations.tables import as_markdown, code
 
 TITLES: Final[Mapping[str, str]] = {
     "border": "Where the errors are",
@@ -35,7 +35,7 @@ def _table(results: Results, names: list[str]) -> str:
         [
             {
                 "factor": comparison.label,
-                "level": f"`{level.value}`",
+                "level": code(level.value),
                 "seeds": str(len(level.by_seed)),
                 **{name: _cell(level, name) for name in names},
             }

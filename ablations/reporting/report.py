@@ -32,7 +32,7 @@ from ablations.reporting.verdicts import (
     main_effects_table,
 )
 from ablations.runs.plan import Plan
-from ablations.tables import as_csv, inline
+from ablations.tables import as_csv, inline, sentence
 from unet.refusal import Refusal
 
 _TEMPLATES: Final = Environment(
@@ -43,7 +43,7 @@ _TEMPLATES: Final = Environment(
     keep_trailing_newline=True,
     undefined=StrictUndefined,
 )
-_TEMPLATES.filters["inline"] = inline
+_TEMPLATES.filters |= {"inline": inline, "sentence": sentence}
 
 
 def write_report(results: Results, folder: Path) -> list[Path]:

@@ -15,7 +15,7 @@ from ablations.judgement.statistics import ALPHA, smallest_p
 from ablations.reporting.results import Results
 from ablations.reporting.wording import bounds, difference, known, probability, seeds, share
 from ablations.runs.plan import BUDGET
-from ablations.tables import as_markdown
+from ablations.tables import as_markdown, code
 
 Judged = tuple[Contrast, Effect]
 
@@ -91,10 +91,10 @@ def _compared(contrast: Contrast, effect: Effect, metric: Metric) -> str:
     if effect.verdict in DECIDED:
         small = f", which is less than {effect.margin:g}" if effect.within_margin else ""
         beside = "above" if metric.higher_is_better else "below"
-        return f"`{better}` scores {mean} {beside} `{worse}` ({bounds}){small}"
+        return f"{code(better)} scores {mean} {beside} {code(worse)} ({bounds}){small}"
     if effect.verdict == "equivalent":
-        return f"`{better}` and `{worse}` differ by less than {effect.margin:g} ({bounds})"
-    return f"`{better}` and `{worse}` cannot be told apart ({bounds})"
+        return f"{code(better)} and {code(worse)} differ by less than {effect.margin:g} ({bounds})"
+    return f"{code(better)} and {code(worse)} cannot be told apart ({bounds})"
 
 
 def chance(results: Results) -> str:
@@ -125,7 +125,7 @@ def main_effects_table(results: Results) -> str:
     rows = [
         {
             "factor": comparison.label,
-            "difference": f"`{contrast.levels[0][1]}` - `{contrast.levels[0][0]}`",
+            "difference": _difference(contrast.levels[0]),
             "seeds": seeds(effect),
             headline: difference(effect.interval, digits),
             "bootstrap": bounds(effect.bootstrap, digits, "+"),
@@ -139,6 +139,11 @@ def main_effects_table(results: Results) -> str:
         for contrast, effect in _family(results, comparison)
     ]
     return as_markdown(rows) if rows else "No axis of the plan has two values."
+
+
+def _difference(levels: tuple[str, ...]) -> str:
+    low, high = levels
+    return f"{code(high)} - {code(low)}"
 
 
 def main_effects_caption(results: Results) -> str:
@@ -179,7 +184,7 @@ def interactions_table(results: Results) -> str:
                 "factors": " x ".join(contrast.factors) + in_words(contrast.held),
                 "comparisons": f"{len(family)}",
                 "not nothing": f"{sum(e.verdict in DECIDED for _, e in family)}",
-                "largest": " x ".join(f"`{high}` - `{low}`" for low, high in contrast.levels),
+                "largest": " x ".join(map(_difference, contrast.levels)),
                 headline: difference(effect.interval, METRICS[headline].digits),
                 "p (Holm)": probability(effect.adjusted_p),
                 "verdict": effect.verdict,
