@@ -330,10 +330,11 @@ MAP = {
         "ablations.judgement.comparisons", "ablations.reporting.results",
         "ablations.reporting.wording", "ablations.reporting.curves",
     },
+    "ablations.reporting.canvas": {"unet.refusal"},
     "ablations.reporting.figures": {
         "ablations.tasks.shapes", "ablations.runs.records", "ablations.reporting.pictured",
         "ablations.reporting.run_table", "ablations.reporting.results",
-        "ablations.reporting.curves",
+        "ablations.reporting.curves", "ablations.reporting.canvas",
     },
     "ablations.reporting.conditions": {
         "unet.spec", "ablations.tables", "ablations.tasks.shapes", "ablations.runs.fairness",
@@ -375,7 +376,7 @@ MAP = {
     "ablations.pages": set(),
     "ablations.pages.sheets": {
         "unet.refusal", "ablations.files", "ablations.tasks.shapes", "ablations.runs.cell",
-        "ablations.runs.records", "ablations.reporting.figures",
+        "ablations.runs.records", "ablations.reporting.canvas", "ablations.reporting.figures",
     },
     "ablations.pages.architecture": {"unet.spec", "unet.algebra", "unet.reach", "ablations.tables"},
     "ablations.pages.costs": {

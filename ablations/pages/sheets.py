@@ -12,6 +12,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, Field, TypeAdapter
 
 from ablations.files import read_json
+from ablations.reporting.canvas import plain_style
 from ablations.reporting.figures import colours
 from ablations.runs.cell import STRICT
 from ablations.runs.records import Picture
@@ -111,6 +112,7 @@ def _section(sheet: Sheet) -> str:
     )
 
 
+@plain_style()
 def _picture(sheet: Sheet) -> bytes:
     """A PNG of all pictures pixel by pixel, a line apart, each pixel twice as wide and high."""
     from matplotlib.image import imsave

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from itertools import groupby, zip_longest
 from typing import TYPE_CHECKING, Final
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
+from ablations.reporting.canvas import as_png, plain_style
 from ablations.reporting.curves import Curve
 from ablations.reporting.pictured import pictured_rows
 from ablations.reporting.results import OVERLAP, Results
@@ -20,7 +20,6 @@ from ablations.tasks.shapes import TASKS, Task
 # matplotlib takes longer to import than most commands to answer.
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 TILE_INCHES: Final = 1.35
 
@@ -30,6 +29,7 @@ MOST_ABREAST: Final = 3
 Pixels = npt.NDArray[np.uint8]
 
 
+@plain_style()
 def side_by_side(results: Results) -> bytes | None:
     """A PNG: image, mask, then a prediction for each value of one factor; a row for the rest.
 
@@ -55,16 +55,10 @@ def side_by_side(results: Results) -> bytes | None:
         _draw_row(tiles, " ".join((*row[0], *row[1])), present)
     for tile, title in zip(grid[0], ["image", "mask", *columns], strict=True):
         tile.set_title(title, fontsize=8)
-    return _as_png(figure)
+    return as_png(figure)
 
 
-def _as_png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    # Without the library's version in its metadata the file depends on its content alone.
-    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
-    return buffer.getvalue()
-
-
+@plain_style()
 def differences(curves: Sequence[Curve], *, metric: str, over: str) -> bytes:
     """A PNG: a panel for each factor, with a curve for each difference of its levels.
 
@@ -85,7 +79,7 @@ def differences(curves: Sequence[Curve], *, metric: str, over: str) -> bytes:
         tile.set_xlabel(over, fontsize=8)
         tile.set_ylabel(f"difference in {metric}", fontsize=8)
         _draw_curves(tile, panel)
-    return _as_png(figure)
+    return as_png(figure)
 
 
 def _draw_curves(tile: Axes, curves: list[Curve]) -> None:

@@ -23,6 +23,9 @@ from unet.refusal import Refusal, did_you_mean, shown
 LONGEST: Final = 20_000
 """Characters of a plan file: more than any needs. Python's TOML takes seconds for as many dots."""
 
+NAME_BYTES: Final = 200
+"""Of a plan's name in UTF-8: files are named after it, and no file system takes more than 255."""
+
 
 class PlanFile(BaseModel):
     """The literal content of a plan file, before its values are put together."""
@@ -94,10 +97,7 @@ def read_plan(source: str, *, name: str, file: str) -> Plan:
         content = PlanFile.model_validate(written)
     except ValidationError as problem:
         raise lines.complaint(problem, PlanFile, ()) from None
-    if not re.fullmatch(r"\w[\w.-]{0,99}", name):
-        raise Refusal(
-            f"{file}: plan name {shown(name)}: use letters, digits, '_', '-' and '.' only"
-        )
+    _require_name(name, file)
     for fixed in ("in_channels", "num_classes"):
         if fixed in content.spec:
             raise lines.refusal(("spec", fixed), f"{fixed} follows from the task: leave it out")
@@ -172,6 +172,17 @@ def _covered_by_all(plan: Plan) -> object:
     if cells[0].task.border == "mirrored":
         return task["size"]
     return max(1, cells[0].task.size - max(size_law(cell.spec).margin for cell in cells))
+
+
+def _require_name(name: str, file: str) -> None:
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise Refusal(
+            f"{file}: plan name {shown(name)}: use letters, digits, '_', '-' and '.' only"
+        )
+    if (size := len(name.encode())) > NAME_BYTES:
+        raise Refusal(
+            f"{file}: plan name {shown(name)}: {size} bytes in UTF-8, and {NAME_BYTES} is the most"
+        )
 
 
 def _as_cells_have_them(plan: Plan) -> Iterator[tuple[str, tuple[object, ...]]]:
