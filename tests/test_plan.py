@@ -329,7 +329,7 @@ def test_a_plan_may_begin_at_another_seed() -> None:
     assert "p_effects.csv: skip: none - concat" in "\n".join(told(records[4], results))
 
 
-@pytest.mark.parametrize("name", ["../up", "a b", "", ".hidden", "x/y", "a" * 101, "a\n", "a\0"])
+@pytest.mark.parametrize("name", ["../up", "a b", "", ".hidden", "x/y", "a\n", "a\0"])
 def test_a_plans_name_is_a_file_name(name: str) -> None:
     """Reports are named after it."""
     with pytest.raises(Refusal, match="use letters, digits"):
