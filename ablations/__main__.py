@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import signal
 from dataclasses import asdict
@@ -46,6 +45,7 @@ from ablations.storage.merge import merge
 from ablations.storage.plan_file import load_plan, shipped_plans
 from ablations.storage.store import Store
 from ablations.training.hardware import usual_workers
+from unet.exchange import to_json
 from unet.refusal import Refusal, refusals_shown, require_choice, say
 from unet.version import show_version
 
@@ -150,7 +150,7 @@ def plan(
         told["power"] = asdict(needs)
         lines += power_lines(needs, side_by_side)
     if as_json:
-        print(json.dumps(told))
+        print(to_json(told))
     else:
         say(*lines)
 
@@ -222,14 +222,14 @@ def run(
             said = {"stopped": True, "stored": now.stored, "cells": now.cells}
             way_on = f"go on with: {shlex.join(words)}"
             say(
-                json.dumps(said)
+                to_json(said)
                 if as_json
                 else f"stopped: {now.stored} of {now.cells} cells are stored; {way_on}"
             )
             raise SystemExit(INTERRUPTED)
         files = write_report(Results.of(chosen, store.records()), out) if now.stored else []
     if as_json:
-        print(json.dumps(summary_of(ended, now, files)))
+        print(to_json(summary_of(ended, now, files)))
     else:
         say(*lines_of(ended, now, files, shlex.join(words)))
     if now.given_up or ended.alike:
@@ -257,7 +257,7 @@ def status(folder: Folder, as_json: Json = False) -> None:
         tried = Tried.of(store.attempts())
     if as_json:
         counted = {"cells": now.cells, "stored": now.stored, "given_up": now.given_up}
-        print(json.dumps({"plan": now.plan.name, **counted, "attempts": tried.outcomes}))
+        print(to_json({"plan": now.plan.name, **counted, "attempts": tried.outcomes}))
     else:
         say(f"{now.plan.name}: {now.stored} of {now.cells} cells are stored", *tried.lines())
         if now.given_up:
@@ -273,7 +273,7 @@ def report(folder: Folder, as_json: Json = False) -> None:
         with Store.open(folder / STORE) as store:
             files = write_report(Results.of(store.plan, store.records()), folder)
     if as_json:
-        print(json.dumps([str(file) for file in files]))
+        print(to_json([str(file) for file in files]))
     else:
         say(*map(str, files))
 
@@ -289,7 +289,7 @@ def export_records(
     """Write a sweep's records: whole as JSON lines, or the runs' scores as a table."""
     with Store.open(folder / STORE) as store:
         count = export(store, to)
-    say(json.dumps({"records": count, "file": str(to)}) if as_json else f"{count} records: {to}")
+    say(to_json({"records": count, "file": str(to)}) if as_json else f"{count} records: {to}")
 
 
 @app.command(epilog=example("copy my/folder --to backup.db"))
@@ -314,7 +314,7 @@ def merge_stores(
     """Bring the records of several stores of one plan together; twice is as good as once."""
     merged = merge(stores, into)
     if as_json:
-        print(json.dumps(asdict(merged)))
+        print(to_json(asdict(merged)))
     else:
         say(f"{merged.added} records added, {merged.known} were there: {into}")
         for key in merged.conflicts:
@@ -353,7 +353,7 @@ def doctor(
     """Look a sweep's store over, record by record."""
     found = (mend if repair else examine)(folder / STORE)
     if as_json:
-        print(json.dumps(asdict(found)))
+        print(to_json(asdict(found)))
     else:
         say(f"{found.sound} records are sound, {len(found.damaged)} damaged")
         say(*found.damaged.values(), *(f"the file: {each}" for each in found.file))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -83,15 +84,22 @@ def as_markdown(rows: Sequence[Mapping[str, str]]) -> str:
 
 
 def as_csv(table: pd.DataFrame) -> bytes:
-    """CSV with six decimals, the same bytes on every system; no cell of it is a formula."""
+    """CSV with six decimals, the same bytes on every system; no cell of it is a formula.
+
+    What is no finite number has an empty cell: sheets and readers differ on any word for it.
+    """
     texts = table.select_dtypes(exclude=["number", "bool"])
+    numbers = table.select_dtypes("number").replace([math.inf, -math.inf], math.nan)
     plain = {str(name): column.map(_as_cell) for name, column in texts.items()}
+    plain |= {str(name): column for name, column in numbers.items()}
     text: str = table.assign(**plain).to_csv(index=False, float_format="%.6f", lineterminator="\n")
     return text.encode()
 
 
 def _as_cell(value: object) -> object:
     """A cell that a spreadsheet would take for a formula gets an apostrophe before it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     if not isinstance(value, str):
         return value
     text = printable(value)

@@ -6,13 +6,13 @@ record, and the tests hold the record against what the checks say.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
 
 from tests.zoo.mutants import MUTANTS
 from tests.zoo.sound_nets import SOUND
+from unet.exchange import to_json
 from unet.verify import verify
 
 RECORD = Path(__file__).parent.parent / "reports" / "records" / "kill_matrix.json"
@@ -43,7 +43,7 @@ def row_of(name: str) -> Row:
 def main() -> None:
     """Verify every net and write the record, one net a line."""
     torch.set_num_threads(1)
-    rows = [json.dumps(row_of(name)) for name in [*SOUND, *MUTANTS]]
+    rows = [to_json(row_of(name)) for name in [*SOUND, *MUTANTS]]
     RECORD.write_text("[\n" + ",\n".join(rows) + "\n]\n")
     print(f"{RECORD}: {len(rows)} nets")
 

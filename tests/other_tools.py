@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
-import json
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +27,7 @@ from torch.nn import functional
 from tests.zoo.mutants import MUTANTS
 from tests.zoo.records import Mutant, Sound
 from tests.zoo.sound_nets import SOUND
+from unet.exchange import to_json
 from unet.running import main_output
 
 RECORD: Final = Path(__file__).parent.parent / "reports" / "records" / "other_tools.json"
@@ -175,7 +175,7 @@ def main() -> None:
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         rows = list(pool.map(row_of, [*SOUND, *MUTANTS]))
     versions = {tool: version(tool) for tool in TOOLS}
-    lines = [json.dumps(row) for row in ({"versions": versions}, *rows)]
+    lines = [to_json(row) for row in ({"versions": versions}, *rows)]
     RECORD.write_text("[\n" + ",\n".join(lines) + "\n]\n")
     print(f"{RECORD}: {len(rows)} nets")
 

@@ -16,6 +16,7 @@ from tests.samples import ROOT
 MAP = {
     "unet.refusal": set(),
     "unet.version": set(),
+    "unet.exchange": set(),
     "unet.paddings": set(),
     "unet.joins": set(),
     "unet.skips": {"unet.joins"},
@@ -95,6 +96,7 @@ MAP = {
     "unet": {"unet.refusal", "unet.spec", "unet.model", "unet.tiling", "unet.testing"},
     "unet.__main__": {
         "unet.version",
+        "unet.exchange",
         "unet.refusal", "unet.spec", "unet.algebra", "unet.memory", "unet.cost", "unet.verify",
         "unet.subject",
         "unet.claims",
@@ -195,6 +197,7 @@ MAP = {
         "unet.refusal", "ablations.runs.records", "ablations.runs.plan", "ablations.storage.store",
     },
     "ablations.storage.doctor": {
+        "unet.exchange",
         "unet.refusal", "ablations.files", "ablations.runs.records", "ablations.runs.plan",
         "ablations.storage.database", "ablations.storage.store",
     },
@@ -298,6 +301,7 @@ MAP = {
         "ablations.reporting.results", "ablations.reporting.curves",
     },
     "ablations.reporting.exports": {
+        "unet.exchange",
         "unet.refusal", "ablations.files", "ablations.tables", "ablations.runs.records",
         "ablations.runs.plan", "ablations.storage.plan_file", "ablations.storage.store",
         "ablations.reporting.results",
@@ -406,12 +410,13 @@ MAP = {
         "ablations.pages.promises", "ablations.pages.calibration",
     },
     "ablations.pages.bench": {
-        "unet.refusal", "ablations.files", "ablations.training.hardware",
+        "unet.exchange", "unet.refusal", "ablations.files", "ablations.training.hardware",
         "ablations.pages.performance",
     },
     "ablations.__main__": {
         "ablations.runs.cell",
         "unet.version",
+        "unet.exchange",
         "unet.refusal", "ablations.files", "ablations.runs.plan", "ablations.runs.selection",
         "ablations.storage.plan_file", "ablations.storage.store", "ablations.storage.merge",
         "ablations.storage.doctor", "ablations.training.hardware", "ablations.running.engines",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 import tomllib
@@ -15,6 +14,7 @@ from rich.table import Table
 from unet import algebra
 from unet.claims import require_claims
 from unet.cost import count_with_all
+from unet.exchange import to_json
 from unet.memory import memory
 from unet.refusal import Refusal, refusals_shown, require_choice, say, shown
 from unet.spec import SPECS, UNetSpec, spec_with
@@ -101,7 +101,7 @@ def cost(
         "inference_bytes": maps.inference,
     }
     if as_json:
-        print(json.dumps(row))
+        print(to_json(row))
     else:
         show([row], as_json=False)
 
@@ -172,7 +172,7 @@ def verify(  # noqa: PLR0913, PLR0917  # one argument for each option, as typer 
         if not as_json:
             show_report(report)
     if as_json:
-        print(json.dumps(found))
+        print(to_json(found))
     verdicts = {report["verdict"] for report in found}
     raise typer.Exit(2 if "error" in verdicts else 1 if "defective" in verdicts else 0)
 
@@ -284,7 +284,7 @@ def read_size(text: str) -> tuple[int, int]:
 def show(rows: list[dict[str, object]], as_json: bool) -> None:
     """Print rows of one shape as a JSON list, or as a table for people."""
     if as_json:
-        print(json.dumps(rows))
+        print(to_json(rows))
         return
     table = Table(box=None, pad_edge=False)
     for name in rows[0]:

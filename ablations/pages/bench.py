@@ -11,6 +11,7 @@ from pathlib import Path
 from ablations.files import replace_file
 from ablations.pages.performance import BENCHMARKS, Comparison, Measurements, read_measurements
 from ablations.training.hardware import Hardware, find_hardware, usable_cores
+from unet.exchange import to_json
 from unet.refusal import Refusal
 
 RECORD = "performance.json"
@@ -54,7 +55,7 @@ def _comparisons(name: str, folder: Path) -> Iterator[Comparison]:
         last = run.stderr.strip().splitlines()[-1:] or ["no message"]
         raise Refusal(f"benchmark {name!r} failed: {last[0]}")
     for line in run.stdout.splitlines():
-        yield Comparison.model_validate_json(json.dumps({"benchmark": name, **json.loads(line)}))
+        yield Comparison.model_validate_json(to_json({"benchmark": name, **json.loads(line)}))
 
 
 def _machine(hardware: Hardware) -> dict[str, str]:

@@ -16,11 +16,12 @@ from ablations.runs.records import Record
 from ablations.storage.plan_file import read_plan
 from ablations.storage.store import Store
 from ablations.tables import as_csv
+from unet.exchange import to_json
 from unet.refusal import Refusal
 
 
 def _write_lines(store: Store, file: BinaryIO) -> int:
-    header = json.dumps({"plan": store.plan.name, "source": store.plan.source})
+    header = to_json({"plan": store.plan.name, "source": store.plan.source})
     file.write(f"{header}\n".encode())
     count = 0
     for count, record in enumerate(store.records(), start=1):  # noqa: B007  # the last is the count

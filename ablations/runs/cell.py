@@ -204,9 +204,9 @@ class Cell:
         """The cell that `as_data` described; raises `Refusal` if it describes none."""
         try:
             return cls(
-                spec=_read_spec(json.dumps(data["spec"])),
-                task=_read_task(json.dumps(data["task"])),
-                training=_read_training(json.dumps(data["training"])),
+                spec=_read_spec(_json(data["spec"])),
+                task=_read_task(_json(data["task"])),
+                training=_read_training(_json(data["training"])),
                 seed=_read_seed(data["seed"]),
             )
         except (
@@ -269,8 +269,13 @@ def _read_seed(value: object) -> int:
     return value
 
 
+def _json(content: object) -> str:
+    """As it was read: a number that is none is refused, and not turned into null."""
+    return json.dumps(content, allow_nan=False)
+
+
 def _sorted_json(content: Mapping[str, object]) -> str:
-    return json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def _digest(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from ablations.runs.plan import Plan
 from ablations.runs.records import Record
 from ablations.storage.database import connect_to_read
 from ablations.storage.store import AT_ONCE, Store
+from unet.exchange import to_json
 from unet.refusal import Refusal, printable
 
 
@@ -207,7 +207,7 @@ def mend(path: Path) -> Findings:
         return found
     aside = path.with_name("quarantine.jsonl")
     kept = aside.read_bytes() if aside.exists() else b""
-    lines = [json.dumps({"key": row.name, "body": _told(row.body)}) for row in damaged]
+    lines = [to_json({"key": row.name, "body": _told(row.body)}) for row in damaged]
     replace_file(aside, kept + "".join(f"{line}\n" for line in lines).encode())
     with Store.open(path) as store:
         plan = store.plan

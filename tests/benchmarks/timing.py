@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 
 import torch
+
+from unet.exchange import to_json
 
 Pairs = Sequence[tuple[float, float]]
 
@@ -44,4 +45,4 @@ def per_call(call: Callable[[], object], *, calls: int = 20) -> float:
 def tell(kind: str, what: str, against: str, pairs: Pairs) -> None:
     """Print a comparison; `ablations.pages.performance` says what the kinds are."""
     line = {"kind": kind, "what": what, "against": against, "pairs": [list(p) for p in pairs]}
-    print(json.dumps(line), flush=True)
+    print(to_json(line), flush=True)

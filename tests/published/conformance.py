@@ -9,7 +9,6 @@ source; its reason says where.
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, final
 
+from unet.exchange import to_json
 from unet.subject import Request, read_target, reports
 
 RECORD: Final = Path(__file__).parents[2] / "reports" / "records" / "conformance.json"
@@ -240,7 +240,7 @@ def main(folder: Path) -> None:
     for package in PACKAGES:
         install(package, folder / package.name)
         rows += list(verified(package, folder / package.name))
-    lines = [json.dumps({k: v for k, v in row.items() if k != "error"}) for row in rows]
+    lines = [to_json({k: v for k, v in row.items() if k != "error"}) for row in rows]
     unexpected = [line for row in rows for line in surprises(row)]
     if unexpected:
         raise SystemExit("\n".join(unexpected))
