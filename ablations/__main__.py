@@ -302,7 +302,7 @@ def copy(
     with Store.open(folder / STORE) as store:
         store.copy(to)
         count = len(store.keys())
-    say(json.dumps({"records": count, "file": str(to)}) if as_json else f"{count} records: {to}")
+    say(to_json({"records": count, "file": str(to)}) if as_json else f"{count} records: {to}")
 
 
 @app.command(name="merge", epilog=example("merge my/folder/sweep.db backup.db --into all.db"))

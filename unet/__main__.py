@@ -201,7 +201,7 @@ def checks(
         for name in names or found
     ]
     if as_json:
-        print(json.dumps(rows))
+        print(to_json(rows))
         return
     for row in rows:
         say(row.pop("check"), *(f"  {name}: {text}" for name, text in row.items()))
