@@ -45,7 +45,7 @@ from ablations.storage.merge import merge
 from ablations.storage.plan_file import load_plan, shipped_plans
 from ablations.storage.store import Store
 from ablations.training.hardware import usual_workers
-from unet.exchange import to_json
+from unet.exchange import answer
 from unet.refusal import Refusal, refusals_shown, require_choice, say
 from unet.version import show_version
 
@@ -150,7 +150,7 @@ def plan(
         told["power"] = asdict(needs)
         lines += power_lines(needs, side_by_side)
     if as_json:
-        print(to_json(told))
+        print(answer(told))
     else:
         say(*lines)
 
@@ -222,14 +222,14 @@ def run(
             said = {"stopped": True, "stored": now.stored, "cells": now.cells}
             way_on = f"go on with: {shlex.join(words)}"
             say(
-                to_json(said)
+                answer(said)
                 if as_json
                 else f"stopped: {now.stored} of {now.cells} cells are stored; {way_on}"
             )
             raise SystemExit(INTERRUPTED)
         files = write_report(Results.of(chosen, store.records()), out) if now.stored else []
     if as_json:
-        print(to_json(summary_of(ended, now, files)))
+        print(answer(summary_of(ended, now, files)))
     else:
         say(*lines_of(ended, now, files, shlex.join(words)))
     if now.given_up or ended.alike:
@@ -257,7 +257,7 @@ def status(folder: Folder, as_json: Json = False) -> None:
         tried = Tried.of(store.attempts())
     if as_json:
         counted = {"cells": now.cells, "stored": now.stored, "given_up": now.given_up}
-        print(to_json({"plan": now.plan.name, **counted, "attempts": tried.outcomes}))
+        print(answer({"plan": now.plan.name, **counted, "attempts": tried.outcomes}))
     else:
         say(f"{now.plan.name}: {now.stored} of {now.cells} cells are stored", *tried.lines())
         if now.given_up:
@@ -273,7 +273,7 @@ def report(folder: Folder, as_json: Json = False) -> None:
         with Store.open(folder / STORE) as store:
             files = write_report(Results.of(store.plan, store.records()), folder)
     if as_json:
-        print(to_json([str(file) for file in files]))
+        print(answer([str(file) for file in files]))
     else:
         say(*map(str, files))
 
@@ -289,7 +289,7 @@ def export_records(
     """Write a sweep's records: whole as JSON lines, or the runs' scores as a table."""
     with Store.open(folder / STORE) as store:
         count = export(store, to)
-    say(to_json({"records": count, "file": str(to)}) if as_json else f"{count} records: {to}")
+    say(answer({"records": count, "file": str(to)}) if as_json else f"{count} records: {to}")
 
 
 @app.command(epilog=example("copy my/folder --to backup.db"))
@@ -302,7 +302,7 @@ def copy(
     with Store.open(folder / STORE) as store:
         store.copy(to)
         count = len(store.keys())
-    say(to_json({"records": count, "file": str(to)}) if as_json else f"{count} records: {to}")
+    say(answer({"records": count, "file": str(to)}) if as_json else f"{count} records: {to}")
 
 
 @app.command(name="merge", epilog=example("merge my/folder/sweep.db backup.db --into all.db"))
@@ -314,7 +314,7 @@ def merge_stores(
     """Bring the records of several stores of one plan together; twice is as good as once."""
     merged = merge(stores, into)
     if as_json:
-        print(to_json(asdict(merged)))
+        print(answer(asdict(merged)))
     else:
         say(f"{merged.added} records added, {merged.known} were there: {into}")
         for key in merged.conflicts:
@@ -337,11 +337,12 @@ def explain(
             "no reports/ here, as a checkout has it: give the folder that `run` wrote to, as in "
             f"`python -m ablations explain {key} my/folder`"
         )
-    for record, results in find(key, folder):
-        if as_json:
-            print(record.model_dump_json())
-        else:
-            say(*told(record, results))
+    found = find(key, folder)
+    if as_json:
+        print(answer([record.model_dump() for record, _ in found]))
+        return
+    for record, results in found:
+        say(*told(record, results))
 
 
 @app.command(epilog=example("doctor my/folder"))
@@ -353,7 +354,7 @@ def doctor(
     """Look a sweep's store over, record by record."""
     found = (mend if repair else examine)(folder / STORE)
     if as_json:
-        print(to_json(asdict(found)))
+        print(answer(asdict(found)))
     else:
         say(f"{found.sound} records are sound, {len(found.damaged)} damaged")
         say(*found.damaged.values(), *(f"the file: {each}" for each in found.file))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 
@@ -31,3 +33,11 @@ batch = 2
 learning_rate = 0.005
 test_images = 5
 """
+
+
+def result_of(text: str) -> Any:  # noqa: ANN401  # each command has results of its own
+    """The result in what a command printed for machines."""
+    answer = json.loads(text)
+    assert list(answer) == ["schema", "result"]
+    assert answer["schema"] == 1
+    return answer["result"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import signal
@@ -32,6 +31,7 @@ from ablations.runs.plan import Plan
 from ablations.runs.records import Record
 from ablations.storage.store import Store
 from tests.runners import CannotStart, FailsTogether, FailsTwice, Hangs, Trains
+from tests.samples import result_of
 from tests.test_sweep import start, stored, wait_for_records
 from unet import Refusal
 
@@ -141,7 +141,7 @@ def test_a_whole_sweep_by_the_command(address: str, tmp_path: Path) -> None:
     """Of what `--json` prints, Ray adds nothing; the actors are gone with the command."""
     process = start(tmp_path, "--engine", "ray", "--address", address, "--json")
     out, err = process.communicate(timeout=120)
-    assert json.loads(out)["trained"] == 8
+    assert result_of(out)["trained"] == 8
     assert len(err.splitlines()) == 8
     until_gone = time.monotonic() + 10
     while actors() and time.monotonic() < until_gone:

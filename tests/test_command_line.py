@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import runpy
 import shlex
@@ -27,7 +26,7 @@ from ablations.runs.records import Record
 from ablations.storage.leases import Leases
 from ablations.storage.store import Store
 from tests.runners import HasNoRoom
-from tests.samples import ROOT, TINY
+from tests.samples import ROOT, TINY, result_of
 from tests.test_algebra import FIGURE_1
 from unet import Refusal
 from unet.checks import CHECKS, PAPER_CHECKS
@@ -45,8 +44,8 @@ def unet_json(*words: str) -> list[dict[str, object]]:
     """What `unet words --json` prints, in this process."""
     found = CliRunner().invoke(unet_command.app, [*words, "--json"], catch_exceptions=False)
     assert found.exit_code == 0
-    answer: list[dict[str, object]] = json.loads(found.stdout)
-    return answer
+    rows: list[dict[str, object]] = result_of(found.stdout)
+    return rows
 
 
 def test_sizes_lists_the_papers_inputs() -> None:
@@ -71,7 +70,7 @@ def test_trace_is_figure_1() -> None:
 
 def test_cost_counts() -> None:
     """Of the tutorial's net on a rectangle, with a field changed."""
-    cost = json.loads(
+    cost = result_of(
         CliRunner()
         .invoke(
             unet_command.app,
@@ -174,7 +173,7 @@ def test_smoke_runs_once_and_then_has_nothing_to_do(tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in report.parent.rglob("smoke*")}
 
     second = run("ablations", "run", "smoke", "--out", out, "--json")
-    summary = json.loads(second.stdout)
+    summary = result_of(second.stdout)
     assert (summary["trained"], summary["already_done"]) == (0, 8)
     assert second.stderr == ""
     assert before == {path: path.read_bytes() for path in before}
@@ -208,7 +207,7 @@ def test_status_counts(swept: Path, tiny: Plan) -> None:
     assert "3 attempts failed: crashed, or took too long" in told
     assert "the last failure: no luck" in told
     assert "given up: 1; `run --retry` tries them again" in told
-    assert json.loads(invoke("status", str(swept), "--json")) == {
+    assert result_of(invoke("status", str(swept), "--json")) == {
         "plan": "tiny", "cells": 4, "stored": 3, "given_up": 1, "attempts": {"failed": 3},
     }  # fmt: skip
 
@@ -231,8 +230,8 @@ def test_report_and_export_write_files(swept: Path) -> None:
     page = (swept / "tiny.md").read_bytes()
     kept = swept / "kept" / "records" / "tiny.jsonl"
     assert "3 records" in invoke("export", str(swept), "--to", str(kept))
-    assert json.loads(invoke("export", str(swept), "--to", str(kept), "--json"))["records"] == 3
-    files = json.loads(invoke("report", str(swept / "kept"), "--json"))
+    assert result_of(invoke("export", str(swept), "--to", str(kept), "--json"))["records"] == 3
+    files = result_of(invoke("report", str(swept / "kept"), "--json"))
     assert str(swept / "kept" / "tiny.md") in files
     assert (swept / "kept" / "tiny.md").read_bytes() == page
 
@@ -241,7 +240,7 @@ def test_plan_shows_what_would_run() -> None:
     """Cells, variants and cost, without training."""
     text = invoke("plan", "quick")
     assert "54 cells: 18 variants, 3 seeds each" in text
-    summary = json.loads(invoke("plan", "quick", "--json"))
+    summary = result_of(invoke("plan", "quick", "--json"))
     assert summary["cells"] == 54
     assert summary["training_macs"] > 10**12
 
@@ -295,7 +294,7 @@ def test_run_tells_of_what_it_gave_up(swept: Path) -> None:
     assert "1 were given up after 3 attempts, the last with MemoryError: no room" in found.output
     assert f"python -m ablations run {plan} --out {swept} --workers 1 --retry" in found.output
     again = invoke_without_room("--json")
-    assert json.loads(again.stdout)["given_up"] == 1
+    assert result_of(again.stdout)["given_up"] == 1
     assert again.exit_code == 1
     third = invoke_without_room("--retry")
     assert third.output.count("MemoryError: no room for 1") >= 3
@@ -323,7 +322,7 @@ def test_a_changed_plan_is_shown_and_asks_for_extend(swept: Path) -> None:
     with pytest.raises(Refusal, match="seeds 2 -> 1; add --extend to go on with it"):
         CliRunner().invoke(ablations_command.app, words, catch_exceptions=False)
     found = CliRunner().invoke(ablations_command.app, [*words, "--extend", "--json"])
-    assert json.loads(found.stdout.splitlines()[-1])["cells"] == 2
+    assert result_of(found.stdout.splitlines()[-1])["cells"] == 2
     with Store.open(swept / STORE) as store:
         assert len(list(store.records())) >= 3, "records of cells that are no more planned are gone"
 

@@ -145,6 +145,7 @@ MAP = {
     "ablations.runs.cell": {"unet.refusal", "unet.spec", "unet.algebra", "ablations.tasks.shapes"},
     "ablations.runs.measures": {"unet.refusal", "ablations.runs.cell"},
     "ablations.runs.records": {
+        "unet.version",
         "unet.refusal", "ablations.tasks.shapes", "ablations.runs.cell", "ablations.runs.measures",
     },
     "ablations.runs.claims": {"ablations.runs.cell"},
@@ -183,6 +184,7 @@ MAP = {
         "unet.algebra",
     },
     "ablations.storage.database": {
+        "ablations.runs.records",
         "unet.refusal", "ablations.runs.plan", "ablations.storage.plan_file",
     },
     "ablations.storage.store": {
@@ -567,7 +569,7 @@ OUR_QUERIES = {
     "statement": "a line of the schema",
     "query": "one of two that differ in their order",
     "f'PRAGMA application_id={APPLICATION}'": "a number of ours, where SQLite takes no parameter",
-    "f'PRAGMA user_version={VERSION}'": "a number of ours, where SQLite takes no parameter",
+    "f'PRAGMA user_version={SCHEMA}'": "a number of ours, where SQLite takes no parameter",
 }
 """Queries that are no literal, with the reason."""
 

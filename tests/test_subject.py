@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import unet.__main__ as unet_command
+from tests.samples import result_of
 from unet import Refusal
 from unet.subject import GIB, Limits, Request, load, read_target, reports
 
@@ -241,7 +241,7 @@ def test_the_command(nets: Path, words: list[str], code: int, shown: str) -> Non
 def test_the_commands_json(nets: Path) -> None:
     """A list of subjects with verdict, what was inferred, and one result or more a check."""
     found = CliRunner().invoke(unet_command.app, ["verify", f"{nets}:Mine", "--json"])
-    (report,) = json.loads(found.stdout)
+    (report,) = result_of(found.stdout)
     assert report["verdict"] == "sound"
     assert report["inferred"]["depth"] == 1
     assert report["inferred"]["parameters"] == 842

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 import signal
 import sqlite3
@@ -41,7 +40,7 @@ from tests.runners import (
     dies_always,
     dies_at_first,
 )
-from tests.samples import TINY
+from tests.samples import TINY, result_of
 from unet import Refusal
 
 
@@ -323,7 +322,7 @@ def test_the_second_interrupt_stops(tmp_path: Path) -> None:
 def test_two_runs_on_one_folder_share_the_work(tmp_path: Path) -> None:
     """Each cell is trained by one of them, and both end well."""
     both = [start(tmp_path, "--json", "--workers", "1") for _ in range(2)]
-    said = [json.loads(each.communicate(timeout=240)[0]) for each in both]
+    said = [result_of(each.communicate(timeout=240)[0]) for each in both]
     assert [each.returncode for each in both] == [0, 0]
     assert sum(one["trained"] for one in said) == 8
     with Store.open(tmp_path / "out" / STORE) as store:

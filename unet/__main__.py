@@ -14,7 +14,7 @@ from rich.table import Table
 from unet import algebra
 from unet.claims import require_claims
 from unet.cost import count_with_all
-from unet.exchange import to_json
+from unet.exchange import answer
 from unet.memory import memory
 from unet.refusal import Refusal, refusals_shown, require_choice, say, shown
 from unet.spec import SPECS, UNetSpec, spec_with
@@ -101,7 +101,7 @@ def cost(
         "inference_bytes": maps.inference,
     }
     if as_json:
-        print(to_json(row))
+        print(answer(row))
     else:
         show([row], as_json=False)
 
@@ -172,7 +172,7 @@ def verify(  # noqa: PLR0913, PLR0917  # one argument for each option, as typer 
         if not as_json:
             show_report(report)
     if as_json:
-        print(to_json(found))
+        print(answer(found))
     verdicts = {report["verdict"] for report in found}
     raise typer.Exit(2 if "error" in verdicts else 1 if "defective" in verdicts else 0)
 
@@ -201,7 +201,7 @@ def checks(
         for name in names or found
     ]
     if as_json:
-        print(to_json(rows))
+        print(answer(rows))
         return
     for row in rows:
         say(row.pop("check"), *(f"  {name}: {text}" for name, text in row.items()))
@@ -284,7 +284,7 @@ def read_size(text: str) -> tuple[int, int]:
 def show(rows: list[dict[str, object]], as_json: bool) -> None:
     """Print rows of one shape as a JSON list, or as a table for people."""
     if as_json:
-        print(to_json(rows))
+        print(answer(rows))
         return
     table = Table(box=None, pad_edge=False)
     for name in rows[0]:

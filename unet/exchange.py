@@ -10,6 +10,19 @@ from typing import Final
 _WORDS: Final = {"inf": "infinity", "-inf": "minus infinity", "nan": "not a number"}
 
 
+SCHEMA: Final = 1
+"""Of answers: it grows when a field goes or comes to mean something else, not when one is added."""
+
+
+def answer(result: object) -> str:
+    """What a command prints for machines: its result, with the number of how to read it.
+
+    >>> print(answer([572, 588]))
+    {"schema": 1, "result": [572, 588]}
+    """
+    return to_json({"schema": SCHEMA, "result": result})
+
+
 def to_json(value: object) -> str:
     """`value` as strict JSON in one line.
 

@@ -12,7 +12,7 @@ import pandas as pd
 from ablations.files import replacing
 from ablations.reporting.results import Results
 from ablations.runs.plan import Plan
-from ablations.runs.records import Record
+from ablations.runs.records import SCHEMA, Record, require_schema
 from ablations.storage.plan_file import read_plan
 from ablations.storage.store import Store
 from ablations.tables import as_csv
@@ -21,7 +21,7 @@ from unet.refusal import Refusal
 
 
 def _write_lines(store: Store, file: BinaryIO) -> int:
-    header = to_json({"plan": store.plan.name, "source": store.plan.source})
+    header = to_json({"schema": SCHEMA, "plan": store.plan.name, "source": store.plan.source})
     file.write(f"{header}\n".encode())
     count = 0
     for count, record in enumerate(store.records(), start=1):  # noqa: B007  # the last is the count
@@ -82,6 +82,8 @@ def read_export(path: Path) -> tuple[Plan, list[Record]]:
         # Other ends of lines than these may stand within a record.
         header, *bodies = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
         head = json.loads(header)
+        # Those of the first two had no number.
+        require_schema(head.get("schema", 2), str(path))
         plan = read_plan(head["source"], name=head["plan"], file=f"the plan stored in {path}")
     except Refusal:
         raise

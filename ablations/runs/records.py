@@ -15,6 +15,26 @@ from ablations.runs.cell import STRICT, Cell
 from ablations.runs.measures import Measures, Whole
 from ablations.tasks.shapes import TASKS
 from unet.refusal import Refusal, shown
+from unet.version import PACKAGE, version
+
+SCHEMAS: Final = {
+    1: "records",
+    2: "records, and the history of attempts at each cell",
+    3: "as before, with the precision in the key of a cell that is not trained in float32",
+}
+"""What stores and exports have held, by the number that each of them carries; the last is ours."""
+
+SCHEMA: Final = max(SCHEMAS)
+
+
+def require_schema(number: object, where: str) -> None:
+    """Refuse what a later version wrote; what earlier ones wrote is read."""
+    if number not in SCHEMAS:
+        raise Refusal(
+            f"{where}: of schema {shown(number)}, and {PACKAGE} {version()} reads up to {SCHEMA}: "
+            "use the version that wrote it, or a later one"
+        )
+
 
 _LARGEST_PICTURE: Final = 2**26
 """Bytes; a task's largest images have three channels of 4096 x 4096."""

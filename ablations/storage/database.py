@@ -12,14 +12,12 @@ from pathlib import Path
 from typing import Final
 
 from ablations.runs.plan import Plan
+from ablations.runs.records import SCHEMA, SCHEMAS, require_schema
 from ablations.storage.plan_file import read_plan
 from unet.refusal import Refusal
 
 APPLICATION: Final = 0x554E4554
 """Marks a SQLite file as ours: "UNET"."""
-
-VERSION: Final = 2
-"""Of the tables below; a file of another version is left as it is."""
 
 _SCHEMA: Final = """
 CREATE TABLE plan (name TEXT NOT NULL, source TEXT NOT NULL);
@@ -92,12 +90,48 @@ def initialise(connection: sqlite3.Connection, plan: Plan) -> None:
     if connection.execute("PRAGMA schema_version").fetchone() != (0,):
         connection.execute("ROLLBACK")  # Another process came first; what it made is checked next.
         return
-    for statement in _SCHEMA.strip().splitlines():
+    for statement in _statements(SCHEMA):
         connection.execute(statement)
     connection.execute("INSERT INTO plan VALUES (?, ?)", (plan.name, plan.source))
     connection.execute(f"PRAGMA application_id={APPLICATION}")
-    connection.execute(f"PRAGMA user_version={VERSION}")
+    connection.execute(f"PRAGMA user_version={SCHEMA}")
     connection.execute("COMMIT")
+
+
+def upgrade(path: Path, connection: sqlite3.Connection) -> None:
+    """Bring the tables of an earlier schema up to ours, in one transaction."""
+    application, schema = _numbers(connection)
+    if application != APPLICATION or schema not in SCHEMAS or schema == SCHEMA:
+        return
+    _require_our_tables(path, connection, schema)
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in _statements(SCHEMA)[len(_statements(schema)) :]:
+        connection.execute(statement)
+    connection.execute(f"PRAGMA user_version={SCHEMA}")
+    connection.execute("COMMIT")
+
+
+def upgraded(path: Path, connection: sqlite3.Connection) -> sqlite3.Connection:
+    """A connection to read an earlier schema as if it were ours: its file stays as it is."""
+    if _numbers(connection) != (APPLICATION, 1):
+        return connection
+    copy = sqlite3.connect(":memory:", isolation_level=None)
+    with closing(connection):
+        connection.backup(copy)
+    upgrade(path, copy)
+    return copy
+
+
+def _statements(schema: int) -> list[str]:
+    """Those that make the tables of a schema: the first one had no history."""
+    return _SCHEMA.strip().splitlines()[: 2 if schema == 1 else None]
+
+
+def _numbers(connection: sqlite3.Connection) -> tuple[int, int]:
+    """The application that a file says to be of, and its schema."""
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (schema,) = connection.execute("PRAGMA user_version").fetchone()
+    return application, schema
 
 
 def set_log(connection: sqlite3.Connection) -> None:
@@ -111,17 +145,12 @@ def set_log(connection: sqlite3.Connection) -> None:
 
 
 def stored_plan(path: Path, connection: sqlite3.Connection) -> Plan:
-    """The plan of a store that is one of ours, and of a version that this program can read."""
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    """The plan of a store that is one of ours, and of a schema that this program can read."""
+    application, schema = _numbers(connection)
     if application != APPLICATION:
         raise Refusal(f"{path}: an SQLite file, but no store of records; choose another --out")
-    if version != VERSION:
-        raise Refusal(
-            f"{path}: a store of version {version}, and this program reads version {VERSION}; "
-            "use the program that wrote it, or another --out"
-        )
-    _require_our_tables(path, connection)
+    require_schema(schema, str(path))
+    _require_our_tables(path, connection, schema)
     row = connection.execute("SELECT name, source FROM plan").fetchone()
     if row is None or not all(isinstance(text, str) for text in row):
         raise Refusal(f"{path}: damaged: it names no plan; {_DAMAGED}")
@@ -129,13 +158,13 @@ def stored_plan(path: Path, connection: sqlite3.Connection) -> Plan:
     return read_plan(source, name=name, file=f"the plan stored in {path}")
 
 
-def _require_our_tables(path: Path, connection: sqlite3.Connection) -> None:
+def _require_our_tables(path: Path, connection: sqlite3.Connection, schema: int) -> None:
     """Refuse views and triggers: they would run a stranger's queries in place of ours."""
     found = connection.execute(
         "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL "
         "AND NOT (type = 'table' AND name LIKE 'sqlite!_%' ESCAPE '!')"
     )
-    ours = sorted(statement.rstrip(";") for statement in _SCHEMA.strip().splitlines())
+    ours = sorted(statement.rstrip(";") for statement in _statements(schema))
     if sorted(str(sql) for (sql,) in found) != ours:
         raise Refusal(f"{path}: damaged: its tables are not those of a store; {_DAMAGED}")
 

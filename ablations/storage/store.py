@@ -22,6 +22,8 @@ from ablations.storage.database import (
     refusing,
     set_log,
     stored_plan,
+    upgrade,
+    upgraded,
 )
 from unet.refusal import Refusal
 
@@ -84,6 +86,7 @@ class Store:
             if connection.execute("PRAGMA schema_version").fetchone() == (0,):
                 set_log(connection)
                 initialise(connection, plan)
+            upgrade(path, connection)
             store = cls._checked(path, connection)
             # A copy of a store has none.
             set_log(connection)
@@ -103,7 +106,7 @@ class Store:
                 raise Refusal(
                     f"{path}: no such store; `ablations run PLAN --out {path.parent}` makes one"
                 )
-            return cls._checked(path, connect_to_read(path))
+            return cls._checked(path, upgraded(path, connect_to_read(path)))
 
     @classmethod
     def _checked(cls, path: Path, connection: sqlite3.Connection) -> Self:
