@@ -43,6 +43,15 @@ def nightly(session: nox.Session) -> None:
 
 
 @nox.session
+def first_touch(session: nox.Session) -> None:
+    """Begin as newcomers do, in sixty situations, and write what they met (10 minutes)."""
+    needed = nox.project.load_toml("pyproject.toml")["project"]["dependencies"]
+    session.install("--constraint", "constraints.txt", *needed)
+    session.run("python", "-m", "tests.first_touch", *session.posargs)
+    session.run("python", "-m", "ablations", "report", "reports")
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Give all that reads 10,000 hostile inputs, then those that atheris finds (40 minutes)."""
     install(session, ".[tests]")

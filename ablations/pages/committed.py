@@ -10,6 +10,7 @@ from ablations.pages.calibration import calibration_files
 from ablations.pages.conformance import conformance_files, read_conformance
 from ablations.pages.costs import cost_files, counter_files
 from ablations.pages.endurance import endurance_files, read_endurance, read_scale, scale_files
+from ablations.pages.first_touch import first_touch_files, read_first_touch
 from ablations.pages.kills import kill_files, read_kills, read_others
 from ablations.pages.performance import gpu_not_measured, performance_files, read_measurements
 from ablations.pages.promises import read_calibration
@@ -31,6 +32,8 @@ def committed_files(folder: Path) -> dict[str, bytes]:
         files |= conformance_files(read_conformance(records / "conformance.json"))
     if (records / "endurance.json").exists():
         files |= endurance_files(read_endurance(records / "endurance.json"))
+    if (records / "first_touch.json").exists():
+        files |= first_touch_files(read_first_touch(records / "first_touch.json"))
     if (records / "scale.json").exists():
         files |= scale_files(read_scale(records / "scale.json"))
     if (records / "calibration.json").exists():
