@@ -13,7 +13,7 @@ from ablations.tables import as_csv, as_markdown, code, inline
 
 
 class Begun(BaseModel):
-    """A command in a situation: its exit code and last line, and whether both are what they must be.
+    """A command in a situation: its exit code, its last line, and whether both are as they must be.
 
     `place` says where the package came from. What a machine cannot show is `untried`, for this
     reason.

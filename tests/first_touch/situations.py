@@ -38,15 +38,17 @@ class Situation:
     columns: int = 0
 
 
+PLACES: Final = {
+    "checkout": "a clone that is not installed",
+    "editable": "a clone that is installed",
+    "wheel": "a wheel",
+}
+
+
 def _in_each_place(name: str, command: str, says: str) -> dict[str, Situation]:
-    places = {
-        "checkout": "not installed",
-        "editable": "installed from a checkout",
-        "wheel": "a wheel",
-    }
     return {
         f"{name}, {told}": Situation(command=command, says=says, place=place)
-        for place, told in places.items()
+        for place, told in PLACES.items()
     }
 
 
@@ -57,9 +59,13 @@ SITUATIONS: Final[Mapping[str, Situation]] = {
     **_in_each_place("legal sizes", SIZES, LARGEST),
     **_in_each_place("an own net", VERIFY, SOUND),
     **_in_each_place("a sweep", SMOKE, TRAINED),
-    **_in_each_place("what it would take", "python -m ablations plan smoke --estimate", "of records"),
     **_in_each_place(
-        "a run explained", f"{SMOKE} && python -m ablations explain d1d5fc7f sweep", "figures/smoke.png"
+        "what it would take", "python -m ablations plan smoke --estimate", "of records"
+    ),
+    **_in_each_place(
+        "a run explained",
+        f"{SMOKE} && python -m ablations explain d1d5fc7f sweep",
+        "figures/smoke.png",
     ),
     "the scripts beside python -m": Situation(
         command=f"unet sizes && ablations plan quick && unet verify {NET}:Net", says=SOUND
@@ -68,7 +74,9 @@ SITUATIONS: Final[Mapping[str, Situation]] = {
         command="python -m ablations explain 03ceb2944f", says="shapes", place="checkout"
     ),
     "the same outside a checkout": Situation(
-        command="python -m ablations explain 03ceb2944f", says="give the folder that `run` wrote", code=2
+        command="python -m ablations explain 03ceb2944f",
+        says="give the folder that `run` wrote",
+        code=2,
     ),
     "a sweep that is gone on with": Situation(
         command=f"{SMOKE} --only skip=none && {SMOKE}", says=TRAINED
@@ -82,23 +90,31 @@ SITUATIONS: Final[Mapping[str, Situation]] = {
     "an ordinary user's own net": Situation(command=VERIFY, says=SOUND, ordinary=True),
     "an ordinary user in a checkout of root's": Situation(
         command="python -m ablations run smoke --out $TMPDIR/sweep",
-        says="sweep/smoke.md", place="checkout", ordinary=True, locked=True,
+        says="sweep/smoke.md",
+        place="checkout",
+        ordinary=True,
+        locked=True,
     ),
     "a net in a folder that cannot be written to": Situation(
         command=VERIFY, says=SOUND, ordinary=True, locked=True
     ),
     "a sweep into such a folder": Situation(
-        command=SMOKE, says="error: sweep/sweep.db: Permission denied", code=2, ordinary=True, locked=True
+        command=SMOKE,
+        says="error: sweep/sweep.db: Permission denied",
+        code=2,
+        ordinary=True,
+        locked=True,
     ),
     "HOME not set": Situation(command=SMOKE, says=TRAINED, environment={"HOME": None}),
     "HOME not set, an own net": Situation(command=VERIFY, says=SOUND, environment={"HOME": None}),
     "HOME that is not there": Situation(
-        command=f"{SMOKE} && {VERIFY}", says=SOUND, environment={"HOME": "/nowhere/at/all"}, ordinary=True
+        command=f"{SMOKE} && {VERIFY}",
+        says=SOUND,
+        environment={"HOME": "/nowhere/at/all"},
+        ordinary=True,
     ),
     "no terminal and no input": Situation(command=f"{SMOKE} <&-", says=TRAINED),
-    "a terminal of 80 columns": Situation(
-        command=f"{SIZES} && {VERIFY}", says=SOUND, columns=80
-    ),
+    "a terminal of 80 columns": Situation(command=f"{SIZES} && {VERIFY}", says=SOUND, columns=80),
     "a terminal of 40 columns": Situation(
         command=f"python -m unet trace && {VERIFY}", says=SOUND, columns=40
     ),
@@ -118,16 +134,15 @@ SITUATIONS: Final[Mapping[str, Situation]] = {
         command=VERIFY, says=SOUND, environment={"PYTHONIOENCODING": "ascii"}
     ),
     "a folder with blanks and umlauts": Situation(
-        command=f"mkdir 'ein Ördner' && cp {NET} 'ein Ördner' && cd 'ein Ördner' && {SMOKE} && {VERIFY}",
+        command=f"mkdir 'a Földer' && cp {NET} a* && cd a* && {SMOKE} && {VERIFY}",
         says=SOUND,
     ),
     "all warnings are errors": Situation(
-        command=f"{SIZES} && python -m ablations plan smoke", says="multiply-adds of training",
+        command=f"{SIZES} && python -m ablations plan smoke",
+        says="multiply-adds of training",
         environment={"PYTHONWARNINGS": "error"},
     ),
-    "python -O": Situation(
-        command="python -O -m ablations run smoke --out sweep", says=TRAINED
-    ),
+    "python -O": Situation(command="python -O -m ablations run smoke --out sweep", says=TRAINED),
     "a umask that lets nobody else read": Situation(command=f"umask 077 && {SMOKE}", says=TRAINED),
     "one core": Situation(command=f"taskset -c 0 {SMOKE}", says=TRAINED),
     "OMP_NUM_THREADS=7": Situation(
@@ -140,30 +155,25 @@ SITUATIONS: Final[Mapping[str, Situation]] = {
         command=f"printf 'figure.dpi: 9\\nfont.size: 40\\n' > matplotlibrc && {SMOKE}", says=TRAINED
     ),
     "a package unet in the folder": Situation(
-        command=f"mkdir unet && cp {NET} unet/net.py && touch unet/__init__.py && unet verify unet.net:Net",
+        command=f"mkdir unet && cp {NET} unet && >unet/__init__.py && unet verify unet.net:Net",
         says=SOUND,
     ),
-    "a full disk behind the output": Situation(
-        command=f"{SIZES} > /dev/full", says=FULL, code=3
-    ),
+    "a full disk behind the output": Situation(command=f"{SIZES} > /dev/full", says=FULL, code=3),
     "no output at all": Situation(command=f"{SIZES} >&- && echo fine", says="fine"),
     "a reader that leaves": Situation(command=f"{SIZES} --up-to 900000 | head -1", says="output"),
-    "few files": Situation(
-        command=f"ulimit -n 20 && {SMOKE}", says="Too many open files", code=2
-    ),
+    "few files": Situation(command=f"ulimit -n 20 && {SMOKE}", says="Too many open files", code=2),
     "a folder that was removed": Situation(
         command=f"mkdir gone && cd gone && rmdir ../gone && {SIZES}", says=LARGEST
     ),
     "an own net in a folder that was removed": Situation(
         command="mkdir gone && cd gone && rmdir ../gone && python -m unet verify nothing:Net",
-        says="there is no module nothing", code=2,
+        says="there is no module nothing",
+        code=2,
     ),
     "a GPU that is not there": Situation(
         command=f"{SMOKE} --device cuda", says="torch finds no GPU on this machine", code=2
     ),
-    "convolutions in bfloat16": Situation(
-        command=f"{SMOKE} --precision bfloat16", says=TRAINED
-    ),
+    "convolutions in bfloat16": Situation(command=f"{SMOKE} --precision bfloat16", says=TRAINED),
     "a mistyped command": Situation(
         command="python -m ablations rum smoke", says="Did you mean 'run'?", code=2
     ),
@@ -184,19 +194,24 @@ SITUATIONS: Final[Mapping[str, Situation]] = {
     ),
     "a net that raises": Situation(
         command="echo 'raise RuntimeError(7)' > bad.py && python -m unet verify bad.py:Net",
-        says="RuntimeError: 7", code=3,
+        says="RuntimeError: 7",
+        code=3,
     ),
     "a net that ends its process": Situation(
         command="echo 'import os; os._exit(0)' > bad.py && python -m unet verify bad.py:Net",
-        says="exited with code 0 before it was verified", code=3,
+        says="exited with code 0 before it was verified",
+        code=3,
     ),
     "a net that never ends": Situation(
         command="echo 'while True: pass' > bad.py && python -m unet verify bad.py:Net --timeout 3",
-        says="did not finish within 3 s", code=3,
+        says="did not finish within 3 s",
+        code=3,
     ),
     "a Python that is too old": Situation(
-        command="cd $CHECKOUT && $OLD_PYTHON -m unet sizes", says="needs Python 3.11 or newer", code=1,
+        command="cd $CHECKOUT && $OLD_PYTHON -m unet sizes",
+        says="needs Python 3.11 or newer",
+        code=1,
         place="checkout",
     ),
-}  # fmt: skip
+}
 """By what is unusual about each."""
