@@ -14,6 +14,10 @@ LONGEST: Final = 900
 """Characters of a refusal, whatever a user wrote: more than anybody reads."""
 
 
+UNREAD: Final = 141
+"""The exit code that shells give to a command whose reader has gone: it says nothing of a net."""
+
+
 def printable(text: str) -> str:
     r"""`text` for a terminal: characters that would steer it, or hide in it, become escapes.
 
@@ -107,7 +111,7 @@ def refusals_shown() -> Iterator[None]:
     """Turn what ends a command early into one line on stderr and an exit code.
 
     A `Refusal` is 2; what the system refuses, such as room on a disk, is `UNABLE`; that whoever
-    read our output has gone, as `head` does, is 1 and silence.
+    read our output has gone, as `head` does, is `UNREAD` and silence.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -116,13 +120,18 @@ def refusals_shown() -> Iterator[None]:
     try:
         try:
             yield
+        except SystemExit as left:
+            # typer has made 1 of it, which would be the code of a defective net.
+            if isinstance(left.__context__, BrokenPipeError):
+                raise left.__context__ from None
+            raise
         finally:
             if sys.stdout:  # a command may be started without one
                 sys.stdout.flush()
     except Refusal as refusal:
         _end(2, f"error: {refusal}")
     except BrokenPipeError:
-        _end(1)
+        _end(UNREAD)
     except OSError as problem:
         place = f"{problem.filename}: " if problem.filename else ""
         _end(UNABLE, f"error: {printable(f'{place}{problem.strerror or problem}')}")
