@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import time
@@ -61,6 +62,16 @@ class Hangs:
         if cells[0].seed == 0:
             time.sleep(600)
         return [record_of(cell) for cell in cells]
+
+
+class StuckInC(Hangs):
+    """Never ends and never lets Python run; its number is left in the folder of `MARKS`."""
+
+    def run(self, cells: Sequence[Cell]) -> list[Record]:
+        """Sleep in C."""
+        (Path(os.environ[MARKS]) / str(os.getpid())).touch()
+        ctypes.PyDLL(None).sleep(600)
+        return super().run(cells)
 
 
 class FailsTogether(Trains):

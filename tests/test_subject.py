@@ -12,10 +12,12 @@ from typer.testing import CliRunner
 import unet.__main__ as unet_command
 from tests.samples import result_of
 from unet import Refusal
-from unet.subject import GIB, Limits, Request, load, read_target, reports
+from unet.limits import GIB, Limits
+from unet.reports import Request, reports
+from unet.subject import load, read_target
 
 NETS = """
-import ctypes, os, sys, time
+import ctypes, os, sys, threading, time
 import torch
 from torch import nn
 
@@ -57,6 +59,38 @@ class Crashes(Mine):
 class Eats(Mine):
     def __init__(self):
         self.kept = [bytearray(2**30) for _ in range(64)]
+
+class LeavesByExit(Mine):
+    def __init__(self):
+        sys.exit("enough")
+
+class IsInterrupted(Mine):
+    def __init__(self):
+        super().__init__()
+    def forward(self, x):
+        raise KeyboardInterrupt
+
+class ClosesFiles(Mine):
+    def __init__(self):
+        super().__init__()
+        os.closerange(0, 200)
+
+class Threads(Mine):
+    def __init__(self):
+        super().__init__()
+        threading.Thread(target=time.sleep, args=(600,)).start()
+
+class ChecksNothing(Mine):
+    def __init__(self):
+        import unet.verify
+        super().__init__()
+        unet.verify.PROFILES["sound"].clear()
+
+class SaysOnlyGood(Mine):
+    def __init__(self):
+        import unet.verify
+        super().__init__()
+        unet.verify.infer = lambda x: {"sound": True}
 
 class Forks(Mine):
     def __init__(self):
@@ -186,6 +220,12 @@ def test_no_subject_takes_the_tool_down(nets: Path) -> None:
         "Hangs": "did not finish within 25 s",
         "Crashes": "was ended by SIGSEGV",
         "Eats": "MemoryError",
+        "LeavesByExit": "SystemExit: enough",
+        "IsInterrupted": "KeyboardInterrupt",
+        "ClosesFiles": "its process",
+        "ChecksNothing": "its report could not be read",
+        "SaysOnlyGood": "its report could not be read",
+        "Threads": None,
         "Mute": "Odd",
         "Odd": "the net ran on no image",
         "Forks": None,
@@ -197,7 +237,7 @@ def test_no_subject_takes_the_tool_down(nets: Path) -> None:
     # On a busy machine a sound net takes seconds, too.
     request = Request(limits=Limits(seconds=25, memory=4 * GIB))
     for (name, error), report in zip(expected.items(), reports(targets, request), strict=True):
-        assert report["verdict"] == ("sound" if error is None else "error"), (name, report)
+        assert report["verdict"] == ("unverified" if error else "sound"), (name, report)
         assert (error or "") in report.get("error", ""), (name, report)
 
 
@@ -228,11 +268,12 @@ def test_an_error_is_told_with_its_line(tmp_path: Path, broken: str, said: str) 
         (["{}:Mine"], 0, "sound"),
         (["{}:Bare", "{}:Mine"], 1, "no activation between down.0 (3x3, 3 -> 4 channels)"),
         (["{}:Mine", "--claim", "padding=valid"], 1, "padding is claimed to be valid and is zeros"),
-        (["{}:Exits", "{}:Mine"], 2, "sound"),
+        (["{}:Exits", "{}:Bare", "{}:Mine"], 3, "sound"),
+        (["{}:Missing", "{}:Exits", "{}:Mine"], 2, "sound"),
     ],
 )
-def test_the_command(nets: Path, words: list[str], code: int, shown: str) -> None:
-    """Exit code 0, 1 or 2, and what was found."""
+def test_exit_codes_mean_what_they_say(nets: Path, words: list[str], code: int, shown: str) -> None:
+    """0 sound, 1 defective, 3 not verified, 2 a mistake, which counts first; what was found."""
     found = CliRunner().invoke(unet_command.app, ["verify", *(w.format(nets) for w in words)])
     assert found.exit_code == code
     assert shown in found.stdout
@@ -248,9 +289,18 @@ def test_the_commands_json(nets: Path) -> None:
     assert {result["status"] for result in report["results"]} <= {"pass", "warn", "skip"}
 
 
+def test_json_tells_a_mistake_from_what_could_not_be_verified(nets: Path) -> None:
+    """By the verdict; what a net raises is no mistake of who asks."""
+    targets = [f"{nets}:{name}" for name in ("Missing", "Needs", "number", "Mute", "Odd")]
+    found = CliRunner().invoke(unet_command.app, ["verify", *targets, "--json"])
+    said = [(report["verdict"], report["results"]) for report in json.loads(found.stdout)]
+    assert said == [*[("mistake", [])] * 3, *[("unverified", [])] * 2]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["--claim", "colour=red"], "claim 'colour' is not one of in_channels"),
         (["--claim", "padding"], "--claim 'padding' is not NAME=VALUE"),
         (["--profile", "strict"], "profile 'strict' is not one of sound, paper"),
     ],

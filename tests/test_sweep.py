@@ -158,16 +158,36 @@ def test_a_missing_gpu_is_refused_before_anything_runs(tmp_path: Path, tiny: Pla
         sweep_in(tmp_path, tiny, Workers(1, "cuda"))
 
 
-def test_workers_are_followed_by_their_parent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker whose parent is not the one that it was told leaves at once."""
-    left: list[int] = []
+STUCK = """
+from ablations.running.processes import Workers
+from ablations.storage.plan_file import read_plan
+from tests.runners import StuckInC
+from tests.samples import TINY
 
-    def leave(code: int) -> None:
-        left.append(code)
+if __name__ == "__main__":
+    cells = read_plan(TINY, name="tiny", file="tiny.toml").cells()
+    next(Workers(1, "cpu", make=StuckInC).run(cells))
+"""
 
-    monkeypatch.setattr(processes.os, "_exit", leave)
-    processes._follow(parent=-1)
-    assert left == [1]
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the kernel does not help")
+def test_a_worker_stuck_in_c_does_not_outlive_its_parent(tmp_path: Path) -> None:
+    """It cannot look for its parent: the kernel ends it."""
+    words, marks = [sys.executable, "-c", STUCK], tmp_path / "marks"
+    marks.mkdir()
+    with subprocess.Popen(
+        words, start_new_session=True, env={**os.environ, MARKS: str(marks)}
+    ) as p:
+        deadline = time.monotonic() + 60
+        while not list(marks.iterdir()):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        p.kill()
+    try:
+        wait_for_the_end(p.pid)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(p.pid, signal.SIGKILL)
 
 
 def test_cores_are_counted_where_affinity_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:

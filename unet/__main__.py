@@ -152,9 +152,16 @@ def verify(  # noqa: PLR0913, PLR0917  # one argument for each option, as typer 
     """Verify any U-Net: name what it is, and find what is wrong with it.
 
     Loading a target runs its code, in a process of its own with limits, but not in a sandbox.
-    Exit code 0: all are sound; 1: one is defective; 2: one could not be loaded or run.
+
+    Exit code 0: all are sound. 1: one is defective. 3: one could not be verified: it crashed, took
+    too long or raised an error. 2: a mistake in what was asked: there is no such net, say. Of
+    several targets a mistake counts first, then what could not be verified. The "verdict" of each
+    says the same in JSON: sound, defective, unverified, mistake.
     """
-    from unet.subject import GIB, Limits, Request, read_target, reports
+    from unet.findings import EXIT_CODES, TRAITS
+    from unet.limits import GIB, Limits, not_limited
+    from unet.reports import Request, reports
+    from unet.subject import read_target
 
     require_choice("profile", profile, ("sound", "paper"))
     claims = dict(read_claim(text) for text in claim)
@@ -166,6 +173,8 @@ def verify(  # noqa: PLR0913, PLR0917  # one argument for each option, as typer 
         profile=profile,
         limits=Limits(seconds=timeout, memory=memory_limit * GIB),
     )
+    if not_limited():
+        say(f"note: {not_limited()}", file=sys.stderr)
     found = []
     for report in reports(chosen, request):
         found.append(report)
@@ -174,7 +183,7 @@ def verify(  # noqa: PLR0913, PLR0917  # one argument for each option, as typer 
     if as_json:
         print(answer(found))
     verdicts = {report["verdict"] for report in found}
-    raise typer.Exit(2 if "error" in verdicts else 1 if "defective" in verdicts else 0)
+    raise typer.Exit(next(code for name, code in EXIT_CODES.items() if name in verdicts))
 
 
 @app.command(epilog=example("checks skips_lie_where_they_are_joined"))
@@ -217,8 +226,8 @@ def read_claim(text: str) -> tuple[str, str]:
 
 def show_report(report: dict[str, Any]) -> None:
     """One subject for people: the verdict, what it is, and all that did not pass."""
-    if report["verdict"] == "error":
-        say(f"error: {report['subject']}: {report['error']}", file=sys.stderr)
+    if "error" in report:
+        say(f"{report['verdict']}: {report['subject']}: {report['error']}", file=sys.stderr)
         return
     from unet.verify import Result, explain
 

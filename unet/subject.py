@@ -1,7 +1,6 @@
-"""Any net that a user points at: reads the target, loads it, verifies it in its own process.
+"""Any net that a user points at: reads the target and loads it.
 
-Loading a target runs its code: this is no sandbox. But whatever the code does to its own
-process, the tool goes on and says so.
+Loading a target runs its code.
 """
 
 from __future__ import annotations
@@ -10,49 +9,25 @@ import ast
 import importlib
 import importlib.util
 import inspect
-import json
-import multiprocessing
-import os
-import resource
-import signal
 import sys
 import types
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
-from unet.refusal import Refusal, shortened, shown
+from unet.refusal import Refusal, shown
 
 if TYPE_CHECKING:
     from torch import nn
-
-GIB: Final = 2**30
 
 LONGEST: Final = 2000
 """Characters of a target: Python's parser may crash on text that is nested without end."""
 
 
-@final
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What one subject may take: seconds of wall-clock time, and bytes of memory."""
-
-    seconds: float = 120.0
-    memory: float = 12.0 * GIB
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What is asked of every target: its channels, what is claimed of it, the profile, limits."""
-
-    in_channels: int | None = None
-    claims: Mapping[str, str] = field(default_factory=dict)
-    profile: str = "sound"
-    limits: Limits = Limits()
+class NoNetError(Refusal):
+    """A target that names no net, or calls it as it cannot be called: its author's mistake."""
 
 
 @final
@@ -118,7 +93,7 @@ def _dotted(tree: ast.expr, text: str) -> str:
 
 
 def load(target: Target) -> nn.Module:
-    """Run the target's code and build its net; raises `Refusal` if there is none."""
+    """Run the target's code and build its net; raises `NoNetError` if there is none."""
     from torch import nn
 
     module = _module(target.source)
@@ -126,18 +101,20 @@ def load(target: Target) -> nn.Module:
     for name in target.name.split("."):
         if not hasattr(found, name):
             nets = [key for key, value in vars(module).items() if _is_net(value, module)]
-            raise Refusal(
+            raise NoNetError(
                 f"{target.source} has no {target.name}; its nets are {', '.join(nets) or 'none'}"
             )
         found = getattr(found, name)
     if isinstance(found, nn.Module) and not target.called:
         return found
     if not callable(found):
-        raise Refusal(f"{target.text} is a {type(found).__name__}, not a net or a factory of one")
+        raise NoNetError(
+            f"{target.text} is a {type(found).__name__}, not a net or a factory of one"
+        )
     _require_arguments(target, found)
     net = found(*target.arguments, **target.keywords)
     if not isinstance(net, nn.Module):
-        raise Refusal(f"{target.text} makes a {type(net).__name__}, not a torch.nn.Module")
+        raise NoNetError(f"{target.text} makes a {type(net).__name__}, not a torch.nn.Module")
     return net
 
 
@@ -156,7 +133,7 @@ def _require_arguments(target: Target, factory: Any) -> None:
     try:
         signature.bind(*target.arguments, **target.keywords)
     except TypeError as error:
-        raise Refusal(
+        raise NoNetError(
             f"{target.source}:{target.name}{signature} cannot be called so: {error}; "
             f"give its arguments, as in {target.source}:{target.name}(...)"
         ) from None
@@ -166,14 +143,14 @@ def _module(source: str) -> Any:
     path = Path(source)
     if path.suffix == ".py":
         if not path.is_file():
-            raise Refusal(f"there is no file {source}")
+            raise NoNetError(f"there is no file {source}")
         return _module_of(path.resolve())
     sys.path.insert(0, str(Path.cwd()))
     try:
         return importlib.import_module(source)
     except ModuleNotFoundError as error:
         if error.name and source.startswith(error.name):
-            raise Refusal(f"there is no module {source}, nor a file of that name") from None
+            raise NoNetError(f"there is no module {source}, nor a file of that name") from None
         raise
 
 
@@ -226,113 +203,3 @@ def _forget(root: Path) -> None:
     for name in list(sys.modules):
         if name.split(".")[0] == root.name:
             del sys.modules[name]
-
-
-Report = dict[str, Any]
-
-
-def reports(targets: Sequence[Target], request: Request) -> Iterator[Report]:
-    """The report on each target, one after the other, each from a process of its own."""
-    # Loaded once, here: each process starts as a copy of this one.
-    import unet.verify  # noqa: F401
-
-    for target in targets:
-        yield _isolated(target, request)
-
-
-def _isolated(target: Target, request: Request) -> Report:
-    context = multiprocessing.get_context("fork")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_examine, args=(sender, target, request))
-    process.start()
-    sender.close()
-    message: bytes | None = None
-    late = False
-    try:
-        if receiver.poll(request.limits.seconds):
-            message = receiver.recv_bytes()
-        else:
-            late = True
-    except (EOFError, OSError):
-        pass
-    finally:
-        _end(process.pid)
-        process.join()
-        receiver.close()
-    if message is not None:
-        try:
-            report: Report = json.loads(message)
-        except ValueError:
-            return _error(target, "its report could not be read")
-        return report
-    if late:
-        return _error(target, f"did not finish within {request.limits.seconds:g} s (--timeout)")
-    code = process.exitcode or 0
-    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
-    return _error(target, f"its process {how} before it was verified")
-
-
-def _end(pid: int | None) -> None:
-    """End the process and all that it started."""
-    if pid is None:
-        return
-    for kill in (os.killpg, os.kill):
-        try:
-            kill(pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            continue
-
-
-def _error(target: Target, message: str) -> Report:
-    return {
-        "subject": target.text,
-        "verdict": "error",
-        "error": message,
-        "inferred": {},
-        "results": [],
-    }
-
-
-def _examine(sender: Connection, target: Target, request: Request) -> None:
-    """Load and verify one target, in a process of its own, and send the report."""
-    os.setsid()
-    dumps, send = json.dumps, sender.send_bytes
-    silence = os.open(os.devnull, os.O_RDWR)
-    for stream in (0, 1, 2):
-        os.dup2(silence, stream)
-    _limit_memory(request.limits.memory)
-    try:
-        from unet.verify import report_on
-
-        report = report_on(
-            target.text,
-            load(target),
-            in_channels=request.in_channels,
-            claims=request.claims,
-            profile=request.profile,
-        )
-    except BaseException as error:  # noqa: BLE001  # whatever its code may raise
-        report = _error(target, _in_one_line(error))
-    send(dumps(report, default=str).encode())
-    os._exit(0)
-
-
-def _in_one_line(error: BaseException) -> str:
-    from unet.running import line_of
-
-    try:
-        text = shortened(" ".join(str(error).split()), 400)
-    except Exception:  # noqa: BLE001  # an error whose text is an error
-        text = ""
-    if isinstance(error, Refusal):
-        return text
-    said = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    return said + line_of(error)
-
-
-def _limit_memory(limit: float) -> None:
-    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    soft = int(used + limit)
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    if hard == resource.RLIM_INFINITY or soft < hard:
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final, final
+from typing import Any, Final, Literal, final
 
 from torch import nn
 
@@ -62,7 +62,7 @@ def verify(
     return results_of(x, profile)
 
 
-def verdict(results: list[Result]) -> str:
+def verdict(results: list[Result]) -> Literal["sound", "defective"]:
     """`defective` if any check failed, else `sound`."""
     return "defective" if any(result.status == "fail" for result in results) else "sound"
 
@@ -76,20 +76,14 @@ def explain(result: Result) -> str:
     return f"{text}\n    harm: {check.harm}\n    usual cause: {check.cause}"
 
 
-def report_on(
-    subject: str,
+def findings_on(
     net: nn.Module,
     *,
     in_channels: int | None = None,
     claims: Mapping[str, str] | None = None,
     profile: str = "sound",
 ) -> dict[str, Any]:
-    """The whole report on a net as plain data; raises `Refusal` if it runs on no image."""
+    """What a net is and what every check says, as data; raises `Refusal` if it runs on no image."""
     x = Examination(net, in_channels=in_channels, claims=claims)
-    results = results_of(x, profile)
-    return {
-        "subject": subject,
-        "verdict": verdict(results),
-        "inferred": infer(x),
-        "results": [asdict(result) for result in results],
-    }
+    results = [asdict(result) for result in results_of(x, profile)]
+    return {"inferred": infer(x), "results": results}

@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import signal
 import tempfile
-import threading
 import time
 from collections.abc import Generator, Iterable, Iterator
 from concurrent import futures
@@ -37,12 +36,11 @@ from ablations.running.engines import (
 from ablations.runs.cell import Cell
 from ablations.runs.records import Record
 from ablations.training.hardware import Group, Hardware
+from unet.lifeline import end_with_parent
 from unet.refusal import Refusal
 
 # Workers do not heed SIGTERM, with which pebble asks them first, and have nothing to put away.
 CONSTS.term_timeout = 0.1
-
-PARENT_CHECK_SECONDS: Final = 1.0
 
 MOST_BROKEN: Final = 3
 """Pools in a row all of whose processes die before they begin anything."""
@@ -224,7 +222,7 @@ def _start_worker(parent: int, make: Make, device: str) -> None:
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):  # Windows has no SIGHUP
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+    end_with_parent(parent)
     # To take a process with torch in it apart takes a fifth of a second, for which all would wait.
     atexit.register(os._exit, 0)
     keep_freed_memory()
@@ -232,12 +230,6 @@ def _start_worker(parent: int, make: Make, device: str) -> None:
     # wrong shows again then, and is told.
     with suppress(Exception):
         _made(make, device)
-
-
-def _follow(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(PARENT_CHECK_SECONDS)
-    os._exit(1)
 
 
 def _hardware(make: Make, device: str) -> Hardware:

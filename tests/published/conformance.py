@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any, Final, final
 
 from unet.exchange import to_json
-from unet.subject import Request, read_target, reports
+from unet.reports import Request, reports
+from unet.subject import read_target
 
 RECORD: Final = Path(__file__).parents[2] / "reports" / "records" / "conformance.json"
 
