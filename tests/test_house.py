@@ -96,7 +96,7 @@ MAP = {
     "unet.findings": set(),
     "unet.lifeline": set(),
     "unet.guard": set(),
-    "unet.limits": set(),
+    "unet.limits": {"unet.refusal"},
     "unet.isolation": {"unet.guard", "unet.lifeline", "unet.limits"},
     "unet.reports": {
         "unet.refusal", "unet.running", "unet.verify", "unet.subject", "unet.findings",

@@ -68,16 +68,18 @@ def test_no_child_outlives_a_killed_command(tmp_path: Path, name: str) -> None:
     ready = tmp_path / "ready"
     target = f"{tmp_path}/net.py:Net({str(tmp_path)!r})"
     words = [sys.executable, "-m", "unet", "verify", target]
+    left: set[int] = set()
     with subprocess.Popen(words, start_new_session=True) as command:
-        wait(lambda: ready.is_file() and bool(ready.read_text()), 90, "the subject never began")
-        left = {*map(int, ready.read_text().split()), *children_of(command.pid)}
-        assert len(left) == 5
-        command.send_signal(signal.Signals[name])
-    try:
-        wait(lambda: not any(map(is_alive, left)), 20, "a process outlives the command")
-    finally:
-        for process in filter(is_alive, left):
-            os.kill(process, signal.SIGKILL)
+        try:
+            wait(lambda: ready.is_file() and bool(ready.read_text()), 90, "it never began")
+            left |= {*map(int, ready.read_text().split()), *children_of(command.pid)}
+            assert len(left) == 5
+            command.send_signal(signal.Signals[name])
+            wait(lambda: not any(map(is_alive, left)), 20, "a process outlives the command")
+        finally:
+            command.kill()
+            for process in filter(is_alive, left):
+                os.kill(process, signal.SIGKILL)
 
 
 FOLLOWED = """

@@ -300,6 +300,7 @@ def test_json_tells_a_mistake_from_what_could_not_be_verified(nets: Path) -> Non
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["--memory", "inf"], "--memory inf is not a number from 0 to 1,000,000"),
         (["--claim", "colour=red"], "claim 'colour' is not one of in_channels"),
         (["--claim", "padding"], "--claim 'padding' is not NAME=VALUE"),
         (["--profile", "strict"], "profile 'strict' is not one of sound, paper"),

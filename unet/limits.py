@@ -8,7 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
 
+from unet.refusal import Refusal, shown
+
 GIB: Final = 2**30
+
+MOST: Final = 1_000_000
+"""Seconds, or GiB: nobody waits longer or has more."""
 
 STATUS: Final = Path("/proc/self/statm")
 """Where Linux tells a process how much memory it has."""
@@ -17,10 +22,18 @@ STATUS: Final = Path("/proc/self/statm")
 @final
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one subject may take: seconds of wall-clock time, and bytes of memory."""
+    """What one subject may take: seconds of wall-clock time, and bytes of memory.
+
+    Raises `Refusal` for what is no such number, as nan.
+    """
 
     seconds: float = 120.0
     memory: float = 12.0 * GIB
+
+    def __post_init__(self) -> None:
+        for name, value in (("--timeout", self.seconds), ("--memory", self.memory / GIB)):
+            if not 0 < value <= MOST:
+                raise Refusal(f"{name} {shown(value)} is not a number from 0 to {MOST:,}")
 
 
 def limit_memory(limit: float) -> None:
