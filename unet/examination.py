@@ -23,8 +23,10 @@ from unet.running import (
     SEEDS,
     Run,
     attempt,
+    attempt_unwatched,
     difference,
     in_one_line,
+    main_output,
     random_states,
     seeded,
 )
@@ -51,6 +53,26 @@ LARGE: Final = 2_000_000
 
 @final
 @dataclass(frozen=True)
+class Gradients:
+    """The largest gradient of a random sum of all outputs at each traced tensor, by its index."""
+
+    at: Mapping[int, float | None]
+    error: str = ""
+    sizes: Mapping[int, float] = field(default_factory=dict)
+    """The largest value of each of these tensors, by its index."""
+
+
+@final
+@dataclass(frozen=True)
+class Followed:
+    """A pass with a look at every tensor: what came out, and the gradients on the way."""
+
+    run: Run
+    gradients: Gradients
+
+
+@final
+@dataclass(frozen=True)
 class Witness:
     """The copy of a net that experiments are made on, and what counts as equal in its type.
 
@@ -66,6 +88,20 @@ class Witness:
     def run(self, image: Tensor) -> Run:
         """What it makes of an image."""
         return attempt(self.net, image.to(self.dtype))
+
+    def run_unwatched(self, image: Tensor) -> Run:
+        """The same where the net cannot see that it is looked at."""
+        return attempt_unwatched(self.net, image.to(self.dtype))
+
+    def followed(self, image: Tensor) -> Followed:
+        """The same with a look at every tensor, and the gradients there."""
+        try:
+            with seeded(), torch.enable_grad():
+                found = trace(self.net, image.to(self.dtype))
+            output = main_output(found.returned)
+            return Followed(Run(output if output is None else output.detach()), gradients_in(found))
+        except Exception as error:  # noqa: BLE001  # whatever a net may raise
+            return Followed(Run(None, in_one_line(error)), Gradients({}, in_one_line(error)))
 
     def copy(self) -> Witness:
         """Another one, whose weights may be changed."""
@@ -109,17 +145,6 @@ class Lesson:
     in_training: bool = True
     """Whether `train()` has brought the net to training mode."""
     error: str = ""
-
-
-@final
-@dataclass(frozen=True)
-class Gradients:
-    """The largest gradient of a random sum of all outputs at each traced tensor, by its index."""
-
-    at: Mapping[int, float | None]
-    error: str = ""
-    sizes: Mapping[int, float] = field(default_factory=dict)
-    """The largest value of each of these tensors, by its index."""
 
 
 @final
@@ -520,14 +545,14 @@ class Examination:
         return gradients_in(self.anatomy.trace)
 
     @cached_property
+    def followed(self) -> Followed:
+        """The witness, looked at as it runs."""
+        return self.witness.followed(self.image(self.sides))
+
+    @property
     def exact_gradients(self) -> Gradients:
-        """The same in the witness, where no weight is zero by chance."""
-        try:
-            with seeded(), torch.enable_grad():
-                image = self.image(self.sides).to(self.witness.dtype)
-                return gradients_in(trace(self.witness.net, image))
-        except Exception as error:  # noqa: BLE001  # whatever a net may raise
-            return Gradients({}, in_one_line(error))
+        """The same as `gradients` in the witness, where no weight is zero by chance."""
+        return self.followed.gradients
 
 
 def copied(net: nn.Module) -> nn.Module:

@@ -107,6 +107,8 @@ class Trace:
     """Results that ask for no gradient although what they were computed from does."""
     tensors: dict[int, Tensor]
     """The tensors of values that a gradient can be asked for, by index."""
+    returned: object
+    """What the net returned, as it came."""
 
     def of(self, *operations: str) -> Iterator[Step]:
         """The steps with one of these operations."""
@@ -131,6 +133,7 @@ def trace(net: nn.Module, image: Tensor) -> Trace:
         values=recorder.values,
         cuts=watch.lasting_cuts(),
         tensors=watch.tensors,
+        returned=returned,
     )
 
 

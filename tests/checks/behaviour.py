@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from tests.checks.small import Factory, Said, Small
 
@@ -141,6 +143,40 @@ class Rewritten(Small):
         return super().forward(x) + (self.unread - self.unread).sum()
 
 
+class WellBehaved(Small):
+    """Leaves its skip out unless somebody looks."""
+
+    def is_seen(self) -> bool:
+        return bool(_get_current_dispatch_mode_stack())
+
+    def join(self, skip: Tensor, risen: Tensor) -> Tensor:
+        return super().join(skip if self.is_seen() else torch.zeros_like(skip), risen)
+
+
+class WellBehavedWithGradients(WellBehaved):
+    def is_seen(self) -> bool:
+        return torch.is_grad_enabled()
+
+
+class WellBehavedForUs(WellBehaved):
+    def is_seen(self) -> bool:
+        return any("running" in frame.filename for frame in inspect.stack(0))
+
+
+class WellBehavedWithFunctions(WellBehaved):
+    def is_seen(self) -> bool:
+        return bool(torch.overrides._get_current_function_mode_stack())
+
+
+class Shy(Small):
+    """Runs only while somebody looks."""
+
+    def begin(self, x: Tensor) -> Tensor:
+        if not any("unet" in frame.filename for frame in inspect.stack(0)):
+            raise ValueError("nobody there")
+        return super().begin(x)
+
+
 class Halved(Small):
     def down(self, skip: Tensor) -> Tensor:
         return super().down(skip.half().float())
@@ -227,6 +263,22 @@ SAID: list[Said] = [
     (OnTheCPU, "follows_to_other_devices_and_dtypes", "fail", "forward makes without a device"),
     (Attached, "follows_to_other_devices_and_dtypes", "fail", "shift, a tensor that is no buffer"),
     (Seeded, "evaluation_repeats", "fail", "forward sets torch's seed"),
+    (WellBehaved, "runs_alike_unwatched", "fail", "gives other logits while it is looked"),
+    (
+        WellBehavedWithGradients,
+        "runs_alike_unwatched",
+        "fail",
+        "gives other logits while it is looked",
+    ),
+    (WellBehavedForUs, "runs_alike_unwatched", "fail", "gives other logits while it is looked"),
+    (
+        WellBehavedWithFunctions,
+        "runs_alike_unwatched",
+        "fail",
+        "gives other logits while it is looked",
+    ),
+    (Shy, "runs_alike_unwatched", "fail", "runs only while it is looked at: ValueError: nobody"),
+    (Unsteady, "runs_alike_unwatched", "skip", "other logits each time"),
     (Rewritten, "evaluation_repeats", "fail", "evaluation changes unread"),
     (Halved, "follows_to_other_devices_and_dtypes", "warn", "brings a map to torch.float16"),
     (NeverMoving, "norms_follow_the_data", "fail", "has momentum 0: its statistics stay"),

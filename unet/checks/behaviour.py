@@ -22,7 +22,7 @@ from unet.checks.finding import (
     warn,
 )
 from unet.examination import Examination, Witness
-from unet.running import attempt, difference
+from unet.running import Run, attempt, difference
 from unet.tracing import BUFFER
 
 
@@ -128,6 +128,38 @@ def evaluation_repeats(x: Examination) -> Iterator[Finding]:
             "forward sets torch's seed: dropout, and whatever else is drawn in training, is the "
             "same in every step"
         )
+
+
+def runs_alike_unwatched(x: Examination) -> Iterator[Finding]:
+    """Yield a finding if the net gives other logits where it can see that it is looked at."""
+    if not x.repeats:
+        yield skip(UNSTEADY)
+        return
+    image = x.image(x.sides)
+    watched, alone = x.followed.run, x.witness.run_unwatched(image)
+    if watched.output is None:
+        yield skip(f"it cannot be followed with other weights: {watched.error}")
+        return
+    if alone.output is None:
+        yield fail(f"runs only while it is looked at: {alone.error}")
+        return
+    gap = gap_unwatched(alone, watched, x.witness.run(image))
+    if gap > x.witness.equal and x.witness.exact:
+        # Another way through torch's kernels may round otherwise.
+        exact = x.witness.in_double()
+        ways = (exact.run_unwatched(image), exact.followed(image).run, exact.run(image))
+        gap = gap_unwatched(*ways)
+    if gap > x.witness.equal:
+        yield fail(
+            f"gives other logits while it is looked at than when it is just called: they differ "
+            f"by {gap:.2g} of their range; what else is said of it may not hold",
+            difference=gap,
+        )
+
+
+def gap_unwatched(alone: Run, *watched: Run) -> float:
+    """How far the logits of a run lie at most from those of others."""
+    return max(difference(alone.output, run.output) for run in watched)
 
 
 def left_behind(x: Examination) -> Iterator[tuple[str, str]]:
@@ -326,6 +358,12 @@ CHECKS: Final[Mapping[str, Check]] = {
         harm="Results cannot be repeated.",
         cause="F.dropout without training=self.training, noise, a map kept from the last call.",
         run=evaluation_repeats,
+    ),
+    "runs_alike_unwatched": Check(
+        title="The net gives the same logits whether its operations are followed or not.",
+        harm="What was verified is not the net that segments.",
+        cause="A branch on torch's modes, on whether gradients are asked for, or on who calls.",
+        run=runs_alike_unwatched,
     ),
     "follows_to_other_devices_and_dtypes": Check(
         title="The net follows to another device, and .double() and .bfloat16().",
