@@ -8,6 +8,7 @@ from typing import Final, final
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 from typing_extensions import override
 
 from tests.zoo.records import Mutant, broken
@@ -319,6 +320,16 @@ def drifting_upconvolution() -> nn.Module:
     return net
 
 
+@final
+class SkipWhileWatched(FlatPaper):
+    """The skip is zero unless a dispatch mode of torch follows the operations."""
+
+    @override
+    def crop(self, skip: Tensor, height: int, width: int) -> Tensor:
+        cropped = super().crop(skip, height, width)
+        return cropped if _get_current_dispatch_mode_stack() else torch.zeros_like(cropped)
+
+
 flat = partial(broken, "flat_paper", SOUND["flat_paper"])
 
 MUTANTS: Final[dict[str, Mutant]] = {
@@ -333,6 +344,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "up_padded_to_the_skip": flat("misaligned_join", UpPadded),
     "skip_detached": flat("skip_detached", SkipDetached),
     "skip_zeroed": flat("skip_dead", SkipZeroed),
+    "skip_while_watched": flat("watched", SkipWhileWatched),
     "skip_mirrored": flat("skip_flipped", SkipMirrored),
     "skip_transposed": flat("skip_transposed", SkipTransposed),
     "skip_through_numpy": flat("skip_detached", SkipThroughNumpy),
