@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from unet.findings import Failure, Findings, read_findings, written
+from unet.claims import CLAIMS
+from unet.findings import Failure, Findings, Inferred, read_findings, written
 
 CHECKS = ("one", "other")
 
@@ -17,6 +18,11 @@ CHECKS = ("one", "other")
 def said(check: str, **more: object) -> dict[str, Any]:
     """A result."""
     return {"check": check, "status": "pass", "message": "It holds.", "evidence": {}} | more
+
+
+def test_every_trait_can_be_claimed() -> None:
+    """What a net is described by, and what may be claimed of one, have the same names."""
+    assert list(CLAIMS) == list(Inferred.model_fields)
 
 
 def whole() -> dict[str, Any]:
@@ -88,7 +94,12 @@ def test_what_is_no_report_is_not_believed(message: bytes) -> None:
 
 
 def test_evidence_is_written_as_strict_json() -> None:
-    """What JSON has no word for becomes text."""
+    """What JSON has no word for is null and named beside, and what is no plain data is text."""
     evidence = {"gaps": (math.inf, math.nan, 0.5), 3: {"shape": object}, "none": None}
-    expected = {"gaps": ["inf", "nan", 0.5], "3": {"shape": str(object)}, "none": None}
+    expected = {
+        "gaps": [None, None, 0.5],
+        "gaps_is": ["infinity", "not a number", None],
+        "3": {"shape": str(object)},
+        "none": None,
+    }
     assert json.loads(written(evidence), parse_constant=lambda _: 1 / 0) == expected

@@ -93,7 +93,7 @@ MAP = {
     "unet.verify": {"unet.examination", "unet.inference", "unet.checks.finding", "unet.checks"},
     "unet.testing": {"unet.examination", "unet.checks", "unet.verify"},
     "unet.subject": {"unet.refusal"},
-    "unet.findings": set(),
+    "unet.findings": {"unet.exchange"},
     "unet.lifeline": set(),
     "unet.guard": set(),
     "unet.limits": {"unet.refusal"},
@@ -412,7 +412,9 @@ MAP = {
         "ablations.tables", "ablations.judgement.statistics", "ablations.judgement.power",
         "ablations.pages.promises",
     },
+    "ablations.pages.first_touch": {"ablations.files", "ablations.runs.cell", "ablations.tables"},
     "ablations.pages.committed": {
+        "ablations.pages.first_touch",
         "ablations.files", "ablations.reporting.results", "ablations.reporting.exports",
         "ablations.reporting.report", "ablations.reporting.findings", "ablations.pages.sheets",
         "ablations.pages.architecture", "ablations.pages.costs", "ablations.pages.endurance",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import secrets
 import signal
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.samples import result_of
 from unet import guard, isolation
 from unet.isolation import UnfinishedError, isolated
 from unet.limits import GIB, Limits, not_limited
@@ -257,7 +257,7 @@ def test_verify_works_where_there_are_neither_forks_nor_groups_nor_limits(tmp_pa
     assert found.returncode == 3, found
     lacks = "a target's memory is not limited and processes that a target starts are not ended"
     assert found.stderr == f"note: on this system {lacks} with it\n"
-    assert [report["verdict"] for report in json.loads(found.stdout)] == ["sound", "unverified"]
+    assert [report["verdict"] for report in result_of(found.stdout)] == ["sound", "unverified"]
 
 
 def test_on_linux_all_limits_are_kept() -> None:

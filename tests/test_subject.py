@@ -293,7 +293,7 @@ def test_json_tells_a_mistake_from_what_could_not_be_verified(nets: Path) -> Non
     """By the verdict; what a net raises is no mistake of who asks."""
     targets = [f"{nets}:{name}" for name in ("Missing", "Needs", "number", "Mute", "Odd")]
     found = CliRunner().invoke(unet_command.app, ["verify", *targets, "--json"])
-    said = [(report["verdict"], report["results"]) for report in json.loads(found.stdout)]
+    said = [(report["verdict"], report["results"]) for report in result_of(found.stdout)]
     assert said == [*[("mistake", [])] * 3, *[("unverified", [])] * 2]
 
 

@@ -158,7 +158,7 @@ def verify(  # noqa: PLR0913, PLR0917  # one argument for each option, as typer 
     several targets a mistake counts first, then what could not be verified. The "verdict" of each
     says the same in JSON: sound, defective, unverified, mistake.
     """
-    from unet.findings import EXIT_CODES, TRAITS
+    from unet.findings import EXIT_CODES
     from unet.limits import GIB, Limits, not_limited
     from unet.reports import Request, reports
     from unet.subject import read_target

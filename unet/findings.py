@@ -9,6 +9,8 @@ from typing import Annotated, Any, Final, Literal, final
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
 
+from unet.exchange import to_json
+
 Verdict = Literal["sound", "defective", "unverified", "mistake"]
 
 EXIT_CODES: Final[dict[Verdict, int]] = {"mistake": 2, "unverified": 3, "defective": 1, "sound": 0}
@@ -80,9 +82,6 @@ class Failure(BaseModel):
 
 MESSAGE: Final = TypeAdapter[Findings | Failure](Findings | Failure)
 
-TRAITS: Final = tuple(Inferred.model_fields)
-"""What can be claimed of a net."""
-
 
 def read_findings(message: bytes, checks: Collection[str]) -> Findings | Failure:
     """Read what a process has sent; raises `ValueError` for all that no examination sends."""
@@ -110,8 +109,8 @@ def _finite(text: str) -> float:
 
 
 def written(content: object) -> bytes:
-    """As JSON: what that has no word for, numbers without end among it, as text."""
-    return json.dumps(_plain(content), allow_nan=False).encode()
+    """As JSON; what is neither a number nor a text as its text."""
+    return to_json(_plain(content)).encode()
 
 
 def _plain(value: Any) -> JsonValue:  # noqa: ANN401  # evidence is whatever a check has seen
@@ -119,8 +118,4 @@ def _plain(value: Any) -> JsonValue:  # noqa: ANN401  # evidence is whatever a c
         return {str(name): _plain(each) for name, each in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(each) for each in value]
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, float) and math.isfinite(value):
-        return value
-    return str(value)
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
