@@ -37,6 +37,7 @@ def nightly(session: nox.Session) -> None:
         *("tests/test_algebra.py", "tests/test_cost.py", "tests/test_memory.py"),
         *("tests/test_reach.py", "tests/test_behaviour.py", "tests/test_verify.py"),
         *("tests/test_statistics.py", "tests/test_power.py", "tests/test_calibration.py"),
+        "tests/test_axes.py",
         *session.posargs,
         env={"HYPOTHESIS_PROFILE": "nightly"},
     )

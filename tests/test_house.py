@@ -162,7 +162,9 @@ MAP = {
         "unet.refusal", "unet.spec", "ablations.tasks.shapes", "ablations.runs.cell",
         "ablations.runs.claims", "ablations.runs.fairness",
     },
-    "ablations.runs.selection": {"unet.refusal", "ablations.runs.cell", "ablations.runs.plan"},
+    "ablations.runs.selection": {
+        "unet.refusal", "unet.spec", "ablations.runs.cell", "ablations.runs.plan",
+    },
     "ablations.judgement": set(),
     "ablations.judgement.statistics": set(),
     "ablations.judgement.contrasts": {"ablations.judgement.statistics"},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-import tomllib
 from typing import Annotated, Any
 
 import typer
@@ -17,7 +16,7 @@ from unet.cost import count_with_all
 from unet.exchange import answer
 from unet.memory import memory
 from unet.refusal import Refusal, refusals_shown, require_choice, say, shown
-from unet.spec import SPECS, UNetSpec, spec_with
+from unet.spec import SPECS, UNetSpec, read_value, spec_with
 from unet.version import show_version
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -272,14 +271,6 @@ def read_spec(name: str, changes: list[str]) -> UNetSpec:
             raise Refusal(f"--set {shown(change)} is not FIELD=VALUE, for example depth=3")
         values[field.strip()] = read_value(text.strip())
     return spec_with(SPECS[name], values)
-
-
-def read_value(text: str) -> object:
-    """A number, true, false or a list as TOML writes them; anything else is a name."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except (ValueError, RecursionError):
-        return text
 
 
 def read_size(text: str) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Final, final
@@ -193,3 +194,15 @@ def spec_with(base: UNetSpec, values: Mapping[str, object]) -> UNetSpec:
         name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
     }
     return replace(base, **plain)  # type: ignore[arg-type]  # __post_init__ checks each type
+
+
+def read_value(text: str) -> object:
+    """What was written for a value: a number, true, false or a list as in TOML, else a name.
+
+    >>> read_value("[0, 1]"), read_value("true"), read_value("valid")
+    ([0, 1], True, 'valid')
+    """
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except (ValueError, RecursionError):
+        return text

@@ -69,7 +69,7 @@ def _solved(results: Results, cell: Mapping[Hashable, Any]) -> dict[str, str]:
     """What was solved for, if anything was: else it stands under the conditions."""
     if not results.plan.solved:
         return {}
-    return {"steps": f"{cell['steps']:,}", "base channels": f"{cell['base_channels']:,}"}
+    return {"steps": f"{cell['steps']:,}", "base channels": f"{cell['base channels']:,}"}
 
 
 def cell_caption(results: Results) -> str:

@@ -130,7 +130,7 @@ class Results:
         table[f"{OVERLAP} lowest"] = done[OVERLAP].min()
         table[f"{OVERLAP} lowest class"] = done["lowest class"].min()
         costs = "parameters", "macs", "memory", "training macs"
-        for name in ("steps", "base_channels", *costs):
+        for name in ("steps", "base channels", *costs):
             table[name] = by_variant[name].first()
         table[f"{OVERLAP} per training TMAC"] = table[OVERLAP] / table["training macs"] * 1e12
         table["seconds"] = by_variant["seconds"].median()

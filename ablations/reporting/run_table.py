@@ -28,7 +28,7 @@ _ROW: Final = np.dtype(
         ("diverged", np.bool_),
         *((name, np.float64) for name in (*METRICS, "lowest class")),
         ("steps", np.int64),
-        ("base_channels", np.int64),
+        ("base channels", np.int64),
         ("parameters", np.int64),
         ("macs", np.int64),
         ("memory", np.int64),

@@ -10,6 +10,7 @@ from typing import Final, Self, final
 from ablations.runs.cell import Cell
 from ablations.runs.plan import Only, Plan
 from unet.refusal import Refusal, require_choice
+from unet.spec import read_value
 
 
 @final
@@ -43,20 +44,31 @@ def read_only(texts: Sequence[str], plan: Plan) -> Only:
         axis, _, values = text.partition("=")
         require_choice("axis", axis, plan.axes)
         wanted = [value.strip() for value in _OUTSIDE.split(values)]
-        known = {_written(value): str(value) for value in plan.axes[axis]}
+        known = {_written(value): value for value in plan.axes[axis]}
         for value in wanted:
-            require_choice(f"{axis} of plan {plan.name}", value, known)
-        only[axis] = only.get(axis, frozenset()) | {known[value] for value in wanted}
+            kept = {str(each) for each in known.values() if _is_written(value, each)}
+            if not kept:
+                require_choice(f"{axis} of plan {plan.name}", value, known)
+            only[axis] = only.get(axis, frozenset()) | kept
     return only
 
 
-_OUTSIDE: Final = re.compile(r",(?![^\[]*\])")
+_OUTSIDE: Final = re.compile(r",(?![^\[(]*[\])])")
 """Commas that are in no list."""
 
 
 def _written(value: object) -> str:
     """A value of an axis as one writes it in a plan, without quotes."""
+    if isinstance(value, bool):
+        return str(value).lower()
     return str(list(value)) if isinstance(value, tuple) else str(value)
+
+
+def _is_written(text: str, value: object) -> bool:
+    """Whether `text` stands for a value: as a plan or a table writes it, or a number like it."""
+    read = read_value(text)
+    alike = isinstance(read, bool) is isinstance(value, bool) and read == value
+    return alike or text in (_written(value), str(value))
 
 
 @final
