@@ -273,7 +273,7 @@ def report(folder: Folder, as_json: Json = False) -> None:
         with Store.open(folder / STORE) as store:
             files = write_report(Results.of(store.plan, store.records()), folder)
     if as_json:
-        print(answer([str(file) for file in files]))
+        print(answer({"files": [str(file) for file in files]}))
     else:
         say(*map(str, files))
 

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 import ablations.__main__ as command
 from ablations.reporting.explain import find, told
 from ablations.reporting.exports import export, read_export
+from ablations.reporting.pilot import Needs
 from ablations.reporting.report import render
 from ablations.reporting.results import Results
 from ablations.reporting.run_table import _ROW
@@ -98,7 +99,7 @@ def test_a_plan_of_one_axis_goes_the_whole_way(
     for row in rows_of(tmp_path / "out" / "p_factors.csv"):
         assert (row["factor"], row["level"] in written) == (axis, True)
     assert "p_cells.csv" in invoke("explain", runs[0]["key"], "out")
-    assert result_of(invoke("report", "out", "--json"))[0] == "out/p.md"
+    assert result_of(invoke("report", "out", "--json"))["files"][0] == "out/p.md"
 
 
 @pytest.mark.parametrize("axis", AXES)
@@ -126,6 +127,44 @@ def test_a_pair_that_cannot_be_is_refused_before_anything_is_trained(pair: tuple
     """With the reason, when the plan is read."""
     with pytest.raises(Refusal, match=refusal_of(*pair)[:30].replace("[", r"\[")):
         read_plan(plan_of(*pair), name="p", file="p.toml")
+
+
+@pytest.mark.parametrize(
+    ("axis", "values"),
+    [
+        ("up_keeps_channels", "[[0, 1], [1, 0]]"),
+        ("unskipped", "[[0], [0, 0]]"),
+        ("training.learning_rate", "[9007199254740993, 9007199254740992]"),
+    ],
+)
+def test_values_that_are_one_in_cells_are_refused_before_anything_is_trained(
+    axis: str, values: str
+) -> None:
+    """However they are written."""
+    source = plan_of(axis).replace(f"{axis} = {json.dumps(VALUES[axis])}", f"{axis} = {values}")
+    with pytest.raises(Refusal, match=f"axis {axis} = .* names a value twice"):
+        read_plan(source, name="p", file="p.toml")
+
+
+def test_cells_stand_in_the_plans_order_whatever_is_missing() -> None:
+    """Also if the first run is, so that another comes first."""
+    plan = read_plan(plan_of("depth", "padding"), name="p", file="p.toml")
+    cells = Results.of(plan, shortened(plan, 3)).cells
+    found = list(zip(cells["depth"], cells["padding"], strict=True))
+    assert found == [("2", "valid"), ("2", "zeros"), ("1", "valid"), ("1", "zeros")]
+
+
+@pytest.mark.parametrize("axis", ["base_channels", "depth"])
+def test_an_axis_of_one_value_is_no_comparison(axis: str) -> None:
+    """Not of equal nets, and none that a number of seeds could be said for."""
+    alone = plan_of(axis).replace(json.dumps(VALUES[axis]), json.dumps(VALUES[axis][:1]))
+    plan = read_plan(alone, name="p", file="p.toml")
+    results = Results.of(plan, map(made_up, plan.cells()))
+    with pytest.raises(Refusal, match="no axis of plan p has two values"):
+        Needs.of(plan, results, 0.1)
+    equal = alone.replace("[axes]", '[axes]\ntraining.equal = ["steps", "macs"]')
+    with pytest.raises(Refusal, match="all variants have one spec and are equal"):
+        read_plan(equal, name="p", file="p.toml")
 
 
 def shortened(plan: Plan, seeds: int) -> list[Record]:

@@ -235,7 +235,7 @@ def test_report_and_export_write_files(swept: Path) -> None:
     kept = swept / "kept" / "records" / "tiny.jsonl"
     assert "3 records" in invoke("export", str(swept), "--to", str(kept))
     assert result_of(invoke("export", str(swept), "--to", str(kept), "--json"))["records"] == 3
-    files = result_of(invoke("report", str(swept / "kept"), "--json"))
+    files = result_of(invoke("report", str(swept / "kept"), "--json"))["files"]
     assert str(swept / "kept" / "tiny.md") in files
     assert (swept / "kept" / "tiny.md").read_bytes() == page
 

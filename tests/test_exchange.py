@@ -137,7 +137,7 @@ def test_a_report_on_any_net_is_strict_json(net: str, tmp_path: Path) -> None:
     """Also where outputs overflow, and where a map lies infinitely far from where it should."""
     (tmp_path / "nets.py").write_text(NETS)
     words = ["verify", f"{tmp_path / 'nets.py'}:{net}", "--json"]
-    (report,) = strict(CliRunner().invoke(unet_command.app, words).stdout)["result"]
+    (report,) = strict(CliRunner().invoke(unet_command.app, words).stdout)
     assert report["verdict"] == "defective"
     evidence = {name for result in report["results"] for name in result["evidence"]}
     assert {"value_is", "pixels_is"} & evidence or net == "Huge"

@@ -21,8 +21,9 @@ from tests.samples import TINY
 from unet import Refusal
 
 NAMES = (
-    "plan", "record", "export", "store", "selection", "target", "options", "kills", "others",
-    "conformance", "endurance", "scale", "calibration", "tasks", "performance",
+    "plan", "record", "export", "store", "selection", "target", "options", "claims",
+    "command line", "kills", "others", "conformance", "endurance", "first touch", "scale",
+    "calibration", "tasks", "performance",
 )  # fmt: skip
 
 
@@ -52,8 +53,16 @@ def test_every_reader_is_tried(folder: Path) -> None:
     of = readers(folder)
     assert tuple(of) == NAMES
     for name, reader in of.items():
-        for data in reader.real if name != "plan" else ():
+        for data in reader.real if name not in ("plan", "command line") else ():
             assert accepts(reader, folder, data), name
+
+
+def test_command_lines_are_run_as_a_person_would(folder: Path) -> None:
+    """Those of the real ones that nothing is wrong with end well, and the others in one line."""
+    reader = readers(folder)["command line"]
+    refused = [line.decode() for line in reader.real if not accepts(reader, folder, line)]
+    # Another plan is not of its pilot, no key begins so, and nothing is measured here.
+    assert [line.split()[1] for line in refused] == ["plan", "explain", "bench"]
 
 
 def test_the_tally_can_fail(folder: Path) -> None:

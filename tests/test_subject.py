@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -318,3 +319,14 @@ def test_a_mistake_is_one_line(
         unet_command.main()
     assert caught.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_module_of_a_package_that_is_called_as_ours_is_theirs(tmp_path: Path) -> None:
+    """By its dotted name, in a folder with a package `unet`."""
+    package = tmp_path / "unet"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "net.py").write_text("class Net:\n    pass\n")
+    words = [Path(sys.executable).with_name("unet"), "verify", "unet.net:Net"]
+    found = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "unet.net:Net makes a Net, not a torch.nn.Module" in found.stderr

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 _WORDS: Final = {"inf": "infinity", "-inf": "minus infinity", "nan": "not a number"}
@@ -14,13 +14,16 @@ SCHEMA: Final = 1
 """Of answers: it grows when a field goes or comes to mean something else, not when one is added."""
 
 
-def answer(result: object) -> str:
-    """What a command prints for machines: its result, with the number of how to read it.
+def answer(result: Mapping[str, object] | Sequence[Mapping[str, object]]) -> str:
+    """What a command prints for machines: each of its rows tells how it is to be read.
 
-    >>> print(answer([572, 588]))
-    {"schema": 1, "result": [572, 588]}
+    >>> print(answer([{"input": 572, "output": 388}]))
+    [{"schema": 1, "input": 572, "output": 388}]
     """
-    return to_json({"schema": SCHEMA, "result": result})
+    number = {"schema": SCHEMA}
+    if isinstance(result, Mapping):
+        return to_json({**number, **result})
+    return to_json([{**number, **row} for row in result])
 
 
 def to_json(value: object) -> str:

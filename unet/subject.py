@@ -145,7 +145,12 @@ def _module(source: str) -> Any:
         if not path.is_file():
             raise NoNetError(f"there is no file {source}")
         return _module_of(path.resolve())
-    sys.path.insert(0, str(Path.cwd()))
+    here = Path.cwd()
+    sys.path.insert(0, str(here))
+    name = source.split(".", maxsplit=1)[0]
+    if (here / name).is_dir() or (here / f"{name}.py").is_file():
+        # It may have the name of one that is loaded, as ours.
+        _forget(here / name)
     try:
         return importlib.import_module(source)
     except ModuleNotFoundError as error:

@@ -19,7 +19,7 @@ class Endured(BaseModel):
 
     `told` is what the user then reads. `same_report` says whether each finished sweep's page was
     that of an undisturbed one to the byte, and `destroys` that the fault itself overwrites what
-    is stored.
+    is stored. `left` are processes that outlived the command; None where nobody looked for them.
     """
 
     model_config = STRICT
@@ -34,6 +34,7 @@ class Endured(BaseModel):
     counted_twice: int
     same_report: bool
     told: str
+    left: int | None = None
 
 
 class Inputs(BaseModel):
@@ -128,6 +129,7 @@ time, lost are those that were there and no more, changed those whose text is an
 twice those with two attempts that left a record. In the end the same line is run once more,
 undisturbed (with `--retry` where cells were given up), and the report's page is compared with that
 of a sweep to which nothing was done; where two versions made the records, the page has to say so.
+Processes left are those that a killed command, or anything that it had started, left running.
 {inline(found.machine)}.*
 
 ## What the user reads
@@ -172,6 +174,7 @@ def _fault_row(row: Endured) -> dict[str, str]:
         "lost": f"{row.lost}" + (" (destroyed)" if row.destroys and row.lost else ""),
         "changed": f"{row.changed}",
         "counted twice": f"{row.counted_twice}",
+        "processes left": "-" if row.left is None else f"{row.left}",
         "same report": "yes" if row.same_report else "no",
     }
 

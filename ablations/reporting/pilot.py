@@ -46,6 +46,8 @@ class Needs:
             )
         if pilot.runs.empty:
             raise Refusal(f"the pilot of plan {plan.name} has no runs yet; run a few seeds")
+        if not pilot.comparisons:
+            raise Refusal(f"no axis of plan {plan.name} has two values: there is nothing to tell")
         judged = [contrast for contrast, _ in pilot.effects_on(plan.headline)]
         factors = [_needed(judged, comparison, effect) for comparison in pilot.comparisons]
         return cls(plan.headline, effect, factors, float(pilot.cells["seconds"].sum()))

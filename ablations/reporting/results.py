@@ -111,8 +111,8 @@ class Results:
     def cells(self) -> pd.DataFrame:
         """One row a variant, in the plan's order: scores over its seeds, and costs."""
         names = list(self.plan.axes)
-        by_variant = self.runs.groupby(names, sort=False, observed=True)
-        done = self.runs[self.runs["outcome"] == "done"].groupby(names, sort=False, observed=True)
+        by_variant = self.runs.groupby(names, observed=True)
+        done = self.runs[self.runs["outcome"] == "done"].groupby(names, observed=True)
         table = pd.DataFrame(index=by_variant.size().index)
         table["seeds"] = done.size().reindex(table.index, fill_value=0)
         table["diverged"] = by_variant.size() - table["seeds"]

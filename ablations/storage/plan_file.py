@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -67,6 +67,7 @@ def load_plan(name: str, seeds: int | None = None, precision: Precision | None =
         reason = problem.strerror if isinstance(problem, OSError) else "not UTF-8 text"
         raise Refusal(
             f"plan {shown(name)}: {reason}; give a .toml file or one of {', '.join(shipped)}"
+            f"{did_you_mean(name, shipped)}"
         ) from None
     if seeds is not None:
         # A store keeps the text of its plan, which must be of the plan that is run.
@@ -123,6 +124,8 @@ def read_plan(source: str, *, name: str, file: str) -> Plan:
         plan = replace(plan, settings={**settings, "task": covered})
     require_runnable(plan, lines)
     plan = replace(plan, axes=dict(_as_cells_have_them(plan)))
+    for axis, values in plan.axes.items():
+        _require_distinct(axis, values, lines)
     require_judgeable(plan, lines)
     return plan
 
@@ -211,11 +214,17 @@ def _read_axes(
             raise lines.refusal(path, f"unknown axis {shown(axis)}; {known}")
         if not isinstance(values, list) or not values or not all(map(_is_plain, values)):
             raise lines.refusal(path, f"axis {axis} = {shown(values)} is not a list of values")
-        if any(values.index(value) != place for place, value in enumerate(values)):
-            raise lines.refusal(path, f"axis {axis} = {shown(values)} names a value twice")
+        _require_distinct(axis, values, lines)
         if name in settings[group]:
             raise lines.refusal(path, f"{axis} is an axis, but [{group}] fixes {name} as well")
         yield axis, tuple(tuple(value) if isinstance(value, list) else value for value in values)
+
+
+def _require_distinct(axis: str, values: Sequence[object], lines: Lines) -> None:
+    """Refuse a value that is there twice: as it is written, or as cells have it."""
+    if any(values.index(value) != place for place, value in enumerate(values)):
+        path = ("axes", *axis.split("."))
+        raise lines.refusal(path, f"axis {axis} = {shown(list(values))} names a value twice")
 
 
 def _is_plain(value: object) -> bool:

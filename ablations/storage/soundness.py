@@ -107,7 +107,8 @@ def _require_equality(plan: Plan, lines: Lines) -> None:
             "equal parameters are reached by base_channels, which is an axis as well: "
             "fix it in [spec]",
         )
-    if not any(group_and_name(axis)[0] == "spec" for axis in plan.axes):
+    varied = (axis for axis, values in plan.axes.items() if len(values) > 1)
+    if not any(group_and_name(axis)[0] == "spec" for axis in varied):
         raise lines.refusal(path, "all variants have one spec and are equal: add an axis of [spec]")
 
 

@@ -1,4 +1,4 @@
-"""Everything that befalls sweeps: python -m tests.endurance [faults | kills | inputs ...]."""
+"""Everything that befalls sweeps: python -m tests.endurance [faults | kills | verify | inputs]."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from typing import Final
 
 from ablations.files import replace_file
 from ablations.pages.endurance import Endurance, Endured, Inputs, read_endurance
+from tests.endurance import verifying
 from tests.endurance.faults import FAULTS
 from tests.endurance.kills import WHOM, kill_through
 from tests.endurance.scene import Quiet, Trial, machine
 from tests.samples import ROOT
 
 RECORD: Final = ROOT / "reports" / "records" / "endurance.json"
-PARTS: Final = ("faults", "kills", "inputs")
+PARTS: Final = ("faults", "kills", "verify", "inputs")
 KILLED: Final = "kill -9"
 KILLS: Final = 200
 INPUTS: Final = 10_000
 AT_MOST: Final = 9
-"""Kills in one sweep: fewer than give up a cell that goes down with its driver each time."""
+"""Kills in one sweep."""
 
 
 def say(line: str) -> None:
@@ -36,7 +37,7 @@ def say(line: str) -> None:
 def killed(scratch: Path, quiet: Quiet, dice: random.Random) -> Endured:
     """So many kills at least, over as many sweeps as that takes."""
     hit = dict.fromkeys(WHOM, 0)
-    verdicts = []
+    verdicts, left = [], 0
     while sum(hit.values()) < KILLS:
         folder = scratch / f"killed {len(verdicts)}"
         folder.mkdir()
@@ -44,6 +45,7 @@ def killed(scratch: Path, quiet: Quiet, dice: random.Random) -> Endured:
         for whom, count in kill_through(trial, AT_MOST, dice).items():
             hit[whom] += count
         verdicts.append(trial.verdict(quiet))
+        left += trial.left
         say(f"{sum(hit.values())} kills")
     return Endured(
         fault=KILLED,
@@ -56,6 +58,7 @@ def killed(scratch: Path, quiet: Quiet, dice: random.Random) -> Endured:
         counted_twice=sum(each.counted_twice for each in verdicts),
         same_report=all(each.same_report for each in verdicts),
         told="",
+        left=left,
     )
 
 
@@ -89,10 +92,16 @@ def main(parts: Sequence[str]) -> None:
         quiet = Quiet.of(scratch / "quiet")
         if "faults" in parts:
             found = list(befallen(scratch, quiet))
-            keep(quiet, faults=(*found, *(each for each in kept() if each.fault == KILLED)))
+            keep(
+                quiet, faults=(*found, *(e for e in kept() if e.fault in (KILLED, verifying.FAULT)))
+            )
         if "kills" in parts:
             kills = killed(scratch, quiet, random.Random())
             keep(quiet, faults=(*(each for each in kept() if each.fault != KILLED), kills))
+        if "verify" in parts:
+            (scratch / "verified").mkdir()
+            kills = verifying.killed(scratch / "verified", KILLS, random.Random())
+            keep(quiet, faults=(*(each for each in kept() if each.fault != verifying.FAULT), kills))
         if "inputs" in parts:
             keep(quiet, inputs=tuple(inputs()))
     say(str(RECORD))

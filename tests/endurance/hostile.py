@@ -6,6 +6,7 @@ import copy
 import json
 import random
 import re
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any, Final
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from ablations.runs.cell import Cell
 from ablations.runs.plan import AXES
+from tests.endurance.commands import REAL
 from unet import Refusal
 from unet.spec import SPEC_FIELDS, SPECS
 
@@ -261,10 +263,27 @@ def options() -> st.SearchStrategy[bytes]:
     )
 
 
+def command_lines() -> st.SearchStrategy[bytes]:
+    """A real command with a few of its words left out, doubled, or in the place of others."""
+    lines = [line.decode().split() for line in REAL]
+    words = sorted({word for line in lines for word in line[1:]})
+    odd = st.sampled_from([*words, *NUMBERS, *(text for text in TEXTS if len(text) < 999)])
+    changes = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 2), odd), max_size=3)
+
+    def changed(parts: tuple[list[str], list[tuple[int, int, str]]]) -> bytes:
+        line, edits = list(parts[0]), parts[1]
+        for place, taken, word in edits:
+            line[1 + place : 1 + place + taken] = [word] * (place % 3)
+        return shlex.join(line).encode(errors="surrogateescape")
+
+    return st.tuples(st.sampled_from(lines), changes).map(changed)
+
+
 GRAMMARS: Final[dict[str, st.SearchStrategy[bytes]]] = {
     "plan": plans() | many_axes(),
     "target": targets(),
     "options": options(),
+    "command line": command_lines(),
     "selection": st.from_regex(r"[0-9]{1,9}/[0-9]{1,9}(\n(skip|depth)=[a-z,]{,20})*").map(
         str.encode
     )

@@ -23,6 +23,12 @@ from ablations.pages.endurance import (
     read_scale,
     scale_files,
 )
+from ablations.pages.first_touch import (
+    Begun,
+    FirstTouch,
+    first_touch_files,
+    read_first_touch,
+)
 from ablations.pages.kills import kill_files, read_kills, read_others
 from ablations.pages.performance import performance_files, read_measurements
 from ablations.pages.promises import read_calibration
@@ -39,10 +45,12 @@ from ablations.storage.doctor import examine, mend
 from ablations.storage.plan_file import load_plan, read_plan, shipped_plans
 from ablations.storage.store import Store
 from ablations.tables import as_csv
+from tests.endurance.commands import REAL, read_a_command_line
 from tests.endurance.sleeper import record_of
 from tests.samples import ROOT, TINY
 from unet import algebra
 from unet.__main__ import read_claim, read_size, read_spec
+from unet.claims import require_claims
 from unet.memory import memory
 from unet.refusal import Refusal
 from unet.subject import read_target
@@ -189,6 +197,19 @@ def read_options(folder: Path, data: bytes) -> None:
     memory(spec, *sides)
 
 
+def read_claims(folder: Path, data: bytes) -> None:
+    """`--claim`, one a line."""
+    del folder
+    lines = data.decode(errors="surrogateescape").split("\n")
+    require_claims(dict(map(read_claim, lines)))
+
+
+def read_what_newcomers_met(folder: Path, data: bytes) -> None:
+    """The record of first touches, and its page."""
+    (folder / "first_touch.json").write_bytes(data)
+    first_touch_files(read_first_touch(folder / "first_touch.json"))
+
+
 def read_the_kill_matrix(folder: Path, data: bytes) -> None:
     """The record of the kill matrix, and its page."""
     (folder / "kills.json").write_bytes(data)
@@ -244,6 +265,16 @@ def an_endurance() -> bytes:
     )
 
 
+def a_first_touch() -> bytes:
+    """A record of a situation that held and of one that was not tried."""
+    common = {"place": "wheel", "command": "c", "said": "s"}
+    begun = (
+        Begun(situation="a", code=0, holds=True, untried="", **common),
+        Begun(situation="b", code=None, holds=False, untried="u", **common),
+    )
+    return FirstTouch(machine="m", begun=begun).model_dump_json().encode()
+
+
 def read_samples(folder: Path, data: bytes) -> None:
     """The record of what each task looks like, and its page."""
     (folder / "tasks.json").write_bytes(data)
@@ -272,10 +303,13 @@ def readers(folder: Path) -> dict[str, Reader]:
         "selection": Reader(read_a_selection, (b"1/1", b"2/8\nskip=none,concat\nskip=none")),
         "target": Reader(read_a_target, targets),
         "options": Reader(read_options, options),
+        "claims": Reader(read_claims, (b"padding=valid\ndepth=4", b"unskipped=0,1\nkernel=3x3")),
+        "command line": Reader(read_a_command_line, REAL),
         "kills": Reader(read_the_kill_matrix, (_short("kill_matrix", 999),)),
         "others": Reader(read_other_tools, (_short("other_tools", 999),)),
         "conformance": Reader(read_published_nets, (_short("conformance", 3),)),
         "endurance": Reader(read_what_was_endured, (an_endurance(),)),
+        "first touch": Reader(read_what_newcomers_met, (a_first_touch(),)),
         "scale": Reader(read_sizes, (_short("scale", 2),)),
         "calibration": Reader(read_error_rates, ((RECORDS / "calibration.json").read_bytes(),)),
         "tasks": Reader(read_samples, (_short("tasks", 1),)),

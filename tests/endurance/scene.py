@@ -17,6 +17,7 @@ from typing import Final, Self, final
 from ablations.running.sweep import STORE
 from ablations.storage.plan_file import load_plan
 from ablations.storage.store import Store
+from tests.endurance.left import MARK, left_of
 from tests.endurance.sleeper import SECONDS, record_of
 from tests.samples import TINY
 
@@ -70,6 +71,7 @@ class Trial:
         self.seen: dict[str, str] = {}
         self.lost: set[str] = set()
         self.changed: set[str] = set()
+        self.left = 0
         self.cells = len(list(load_plan(str(self.plan)).cells()))
 
     def start(self, *words: str, **environment: str) -> subprocess.Popen[str]:
@@ -81,7 +83,7 @@ class Trial:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            env={**os.environ, SECONDS: "0.02", **environment},
+            env={**os.environ, SECONDS: "0.02", MARK: str(self.folder), **environment},
         )
 
     def ended(self, driver: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
@@ -91,6 +93,7 @@ class Trial:
         finds nobody to start it, and says so.
         """
         out, error = driver.communicate()
+        self.left += left_of(str(self.folder)) if driver.returncode < 0 else 0
         assert "Traceback" not in error or "ablations/" not in error, error
         self.look()
         return subprocess.CompletedProcess(driver.args, driver.returncode, out, error)
