@@ -326,7 +326,10 @@ def test_a_module_of_a_package_that_is_called_as_ours_is_theirs(tmp_path: Path) 
     package = tmp_path / "unet"
     package.mkdir()
     (package / "__init__.py").touch()
-    (package / "net.py").write_text("class Net:\n    pass\n")
-    words = [Path(sys.executable).with_name("unet"), "verify", "unet.net:Net"]
+    (package / "net.py").write_text("class Net:\n    pass\n\ndef Bad():\n    raise KeyError(7)\n")
+    unet = Path(sys.executable).with_name("unet")
+    words = [unet, "verify", "unet.net:Net", "unet.net:Bad"]
     found = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert "unet.net:Net makes a Net, not a torch.nn.Module" in found.stderr
+    # Its own error is told, though our package has gone by then.
+    assert "unet.net:Bad: KeyError: 7" in found.stderr

@@ -6,7 +6,7 @@ process, the tool goes on and says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, final
 
@@ -70,6 +70,8 @@ def _found(target: Target, request: Request, checks: list[str]) -> Findings | Fa
 
 def examine(target: Target, request: Request) -> bytes:
     """Load and verify one target, here, and tell what was found; whatever it may raise."""
+    # All that is needed, before a package of the target's may have taken our name.
+    from unet.running import line_of
     from unet.verify import findings_on
 
     try:
@@ -83,12 +85,10 @@ def examine(target: Target, request: Request) -> bytes:
     except NoNetError as mistake:
         return written({"verdict": "mistake", "error": str(mistake)})
     except BaseException as error:  # noqa: BLE001  # whatever its code may raise
-        return written({"verdict": "unverified", "error": _in_one_line(error)})
+        return written({"verdict": "unverified", "error": _in_one_line(error, line_of)})
 
 
-def _in_one_line(error: BaseException) -> str:
-    from unet.running import line_of
-
+def _in_one_line(error: BaseException, line_of: Callable[[BaseException], str]) -> str:
     try:
         text = shortened(" ".join(str(error).split()), 400)
     except Exception:  # noqa: BLE001  # an error whose text is an error
