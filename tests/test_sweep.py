@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import os
 import signal
 import sqlite3
@@ -11,11 +12,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from itertools import chain
 from pathlib import Path
 
 import pytest
 import torch
+from pebble import ProcessPool
+from pebble.pool.base_pool import PoolStatus
 
 from ablations.running import processes
 from ablations.running.engines import Crashed
@@ -126,6 +130,31 @@ def test_what_fails_in_one_variant_only_ends_no_sweep(tmp_path: Path, tiny: Plan
         ended = brought_to_end(Sweep(store, Workers(1, "cpu", make=HasNoRoomForNone)), hand_on)
         assert (ended.trained, ended.alike) == (4, 0)
         assert tally(store).given_up == 4
+
+
+@pytest.mark.parametrize("when", [1, 2, 3])
+def test_work_that_a_breaking_pool_forgets_is_given_to_another(
+    tiny: Plan, monkeypatch: pytest.MonkeyPatch, when: int
+) -> None:
+    """Nobody waits for what a pool was given as it broke, at the beginning or later.
+
+    It breaks when a worker is killed that has nothing to do.
+    """
+    real, calls = ProcessPool.schedule, itertools.count(1)
+
+    def schedule(
+        pool: ProcessPool, work: object, args: tuple[object, ...], timeout: float | None = None
+    ) -> object:
+        if next(calls) == when:
+            future = Future[object]()
+            pool._context.status = PoolStatus.ERROR
+            return future
+        return real(pool, work, args=args, timeout=timeout)
+
+    monkeypatch.setattr(ProcessPool, "schedule", schedule)
+    outcomes = list(chain.from_iterable(Workers(1, "cpu", make=Sleeper).run(tiny.cells())))
+    assert all(isinstance(outcome, Record) for outcome in outcomes)
+    assert len({outcome.key for outcome in outcomes if isinstance(outcome, Record)}) == 4
 
 
 def test_a_run_that_takes_too_long_is_stopped(

@@ -8,13 +8,13 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from concurrent import futures
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Final, final
+from typing import Final, TypeVar, final
 
 from pebble import CONSTS, ProcessExpired, ProcessPool
 
@@ -38,6 +38,8 @@ from ablations.runs.records import Record
 from ablations.training.hardware import Group, Hardware
 from unet.lifeline import end_with_parent
 from unet.refusal import Refusal
+
+T = TypeVar("T")
 
 # Workers do not heed SIGTERM, with which pebble asks them first, and have nothing to put away.
 CONSTS.term_timeout = 0.1
@@ -99,8 +101,10 @@ class _Processes:
         """What a worker finds; to look for it here would take the import of torch."""
         args = (self._workers.make, self._workers.device)
         while True:
+            future: futures.Future[Hardware] = self._scheduled(_hardware, args)
             try:
-                return self._pool.schedule(_hardware, args=args).result()
+                _first_to_end(self._pool, [future])
+                return future.result()
             except futures.BrokenExecutor:
                 self._begin_anew()
             except (ProcessExpired, ImportError, OSError) as problem:
@@ -116,7 +120,7 @@ class _Processes:
             if not running:
                 return
             began = time.monotonic()
-            done = _first_to_end(running)
+            done = _first_to_end(self._pool, running)
             # What is handed out is run, even if the sweep is drained in the meantime.
             ahead = self.sharers if time.monotonic() - began < SHORT_SECONDS else 0
             ended = [(running.pop(future), future) for future in done]
@@ -138,7 +142,20 @@ class _Processes:
     def _begun(self, group: Group) -> futures.Future[list[Record]]:
         workers = self._workers
         args = (workers.make, workers.device, group, self._last_words)
-        return self._pool.schedule(_run, args=args, timeout=workers.seconds)
+        return self._scheduled(_run, args, timeout=workers.seconds)
+
+    def _scheduled(
+        self, work: Callable[..., T], args: tuple[object, ...], timeout: float | None = None
+    ) -> futures.Future[T]:
+        try:
+            return self._pool.schedule(work, args=args, timeout=timeout)
+        except RuntimeError:
+            if self._pool.active:
+                raise
+            # It broke a moment ago.
+            future = futures.Future[T]()
+            future.set_exception(futures.BrokenExecutor())
+            return future
 
     def _result(self, future: futures.Future[list[Record]]) -> list[Record] | str:
         self._broken = 0
@@ -159,14 +176,17 @@ class _Processes:
 
 
 def _first_to_end(
-    running: Iterable[futures.Future[list[Record]]],
-) -> set[futures.Future[list[Record]]]:
-    """Waits for at least one of them."""
+    pool: ProcessPool, running: Collection[futures.Future[T]]
+) -> set[futures.Future[T]]:
+    """Waits for at least one of them; a pool that broke as it was given work forgets that."""
     while True:
+        works = pool.active
         # Ctrl-C in the moment in which a wait begins does not end it, and is heard after it.
-        done, _ = futures.wait(running, HEARING_SECONDS, futures.FIRST_COMPLETED)
+        done, waiting = futures.wait(running, HEARING_SECONDS, futures.FIRST_COMPLETED)
         if done:
             return done
+        for future in () if works else waiting:
+            future.set_exception(futures.BrokenExecutor())
 
 
 def _is_broken(future: futures.Future[list[Record]]) -> bool:
@@ -199,7 +219,9 @@ def _pool_of(workers: Workers, count: int) -> Iterator[ProcessPool]:
         pool.stop()  # type: ignore[no-untyped-call]  # pebble leaves it untyped
         raise
     else:
-        pool.close()  # type: ignore[no-untyped-call]
+        # One that broke would wait for the work that it forgot.
+        if pool.active:
+            pool.close()  # type: ignore[no-untyped-call]
     finally:
         pool.join()
 
