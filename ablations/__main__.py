@@ -46,7 +46,7 @@ from ablations.storage.plan_file import load_plan, shipped_plans
 from ablations.storage.store import Store
 from ablations.training.hardware import usual_workers
 from unet.exchange import answer
-from unet.refusal import Refusal, refusals_shown, require_choice, say
+from unet.refusal import Refusal, refusals_shown, require_choice, require_folder, say
 from unet.version import show_version
 
 INTERRUPTED = 130
@@ -193,6 +193,7 @@ def run(
 
     Ctrl-C ends it when the runs under way have ended; once more, at once.
     """
+    require_folder()
     chosen, console = load_plan(name, seeds, precision), Console(stderr=True)
     words = ["python", "-m", "ablations", "run", name, "--out", str(out)]
     for option, value, usual in (

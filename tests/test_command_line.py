@@ -423,6 +423,20 @@ def test_claims_that_nobody_could_make_are_mistakes(tmp_path: Path) -> None:
         assert "\n" not in found.stderr[:-1]
 
 
+@pytest.mark.parametrize("words", ["unet verify net.py:Net", "ablations run smoke --out sweep"])
+def test_a_folder_that_was_removed_is_told(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is loaded that would end the process without a word of ours."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    program, *rest = words.split()
+    app = unet_command.app if program == "unet" else ablations_command.app
+    with pytest.raises(Refusal, match="the current folder was removed"):
+        CliRunner().invoke(app, rest, catch_exceptions=False)
+
+
 def test_explain_outside_a_checkout_says_what_to_give(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ from unet.claims import require_claims
 from unet.cost import count_with_all
 from unet.exchange import answer
 from unet.memory import memory
-from unet.refusal import Refusal, refusals_shown, require_choice, say, shown
+from unet.refusal import Refusal, refusals_shown, require_choice, require_folder, say, shown
 from unet.spec import SPECS, UNetSpec, read_value, spec_with
 from unet.version import show_version
 
@@ -162,6 +162,7 @@ def verify(  # noqa: PLR0913, PLR0917  # one argument for each option, as typer 
     from unet.reports import Request, reports
     from unet.subject import read_target
 
+    require_folder()
     require_choice("profile", profile, ("sound", "paper"))
     claims = dict(read_claim(text) for text in claim)
     require_claims(claims)

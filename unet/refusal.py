@@ -8,6 +8,7 @@ import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Final, NoReturn, TextIO
 
 LONGEST: Final = 900
@@ -100,6 +101,14 @@ def did_you_mean(value: object, legal: Collection[str]) -> str:
         if len(text) > 1 and name.startswith(text)
     ]
     return f"; did you mean {names[near[0]]!r}?" if near else ""
+
+
+def require_folder() -> None:
+    """Refuse to begin in a folder that was removed: libraries that load torch end the process."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise Refusal("the current folder was removed: go to one that is there") from None
 
 
 UNABLE: Final = 3

@@ -167,7 +167,7 @@ SITUATIONS: Final[Mapping[str, Situation]] = {
     ),
     "an own net in a folder that was removed": Situation(
         command="mkdir gone && cd gone && rmdir ../gone && python -m unet verify nothing:Net",
-        says="there is no module nothing",
+        says="the current folder was removed",
         code=2,
     ),
     "a GPU that is not there": Situation(
