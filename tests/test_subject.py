@@ -218,7 +218,7 @@ def test_no_subject_takes_the_tool_down(nets: Path) -> None:
     """Each gets its line, and the next one is verified."""
     expected = {
         "Exits": "its process exited with code 3",
-        "Hangs": "did not finish within 25 s",
+        "Hangs": "did not finish within 4 s",
         "Crashes": "was ended by SIGSEGV",
         "Eats": "MemoryError",
         "LeavesByExit": "SystemExit: enough",
@@ -234,10 +234,10 @@ def test_no_subject_takes_the_tool_down(nets: Path) -> None:
         "Unprintable": None,
         "Mine": None,
     }
-    targets = [read_target(f"{nets}:{name}") for name in expected]
-    # On a busy machine a sound net takes seconds, too.
-    request = Request(limits=Limits(seconds=25, memory=4 * GIB))
-    for (name, error), report in zip(expected.items(), reports(targets, request), strict=True):
+    for name, error in expected.items():
+        # On a busy machine a sound net takes seconds, too.
+        limits = Limits(seconds=4 if name == "Hangs" else 60, memory=4 * GIB)
+        (report,) = reports([read_target(f"{nets}:{name}")], Request(limits=limits))
         assert report["verdict"] == ("unverified" if error else "sound"), (name, report)
         assert (error or "") in report.get("error", ""), (name, report)
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
-from unet.refusal import Refusal, printable
+from unet.refusal import Refusal, printable, shortened
 
 # matplotlib takes longer to import than most commands to answer.
 if TYPE_CHECKING:
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 FONT: Final = "DejaVu Sans"
 """It comes with matplotlib; any other would be there on some machines only."""
+
+
+MOST_SIGNS: Final = 50
+"""Of a text: a longer one leaves no room for what it describes."""
 
 
 @contextmanager
@@ -52,7 +56,7 @@ def as_png(figure: Figure) -> bytes:
     FigureCanvasAgg(figure)
     for text in figure.findobj(Text):
         assert isinstance(text, Text)
-        text.set_text(_drawable(text.get_text()))
+        text.set_text(shortened(_drawable(text.get_text()), MOST_SIGNS))
     buffer = io.BytesIO()
     # Without the library's version in its metadata the file depends on its content alone.
     figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
