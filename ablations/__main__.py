@@ -45,9 +45,9 @@ from ablations.storage.merge import merge
 from ablations.storage.plan_file import load_plan, shipped_plans
 from ablations.storage.store import Store
 from ablations.training.hardware import usual_workers
+from unet.commands import example, new_app
 from unet.exchange import answer
 from unet.refusal import Refusal, refusals_shown, require_choice, require_folder, say
-from unet.version import show_version
 
 INTERRUPTED = 130
 """The exit code that shells give to a command that Ctrl-C ended."""
@@ -55,7 +55,7 @@ INTERRUPTED = 130
 REPORTS = Path("reports")
 """The committed reports of a checkout."""
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = new_app("Plan a sweep, run it, see how far it is, report it.")
 
 PlanName = Annotated[
     str,
@@ -85,22 +85,7 @@ OnlyValues = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
-def example(words: str) -> str:
-    """The last line of a command's help, which works as it stands."""
-    return f"Example: python -m ablations {words}"
-
-
-@app.callback()
-def root(
-    version_asked: Annotated[
-        bool,
-        typer.Option("--version", callback=show_version, is_eager=True, help="Say it, and end."),
-    ] = False,
-) -> None:
-    """Plan a sweep, run it, see how far it is, report it."""
-
-
-@app.command(epilog=example("plan smoke --seeds 5"))
+@app.command(epilog=example("ablations plan smoke --seeds 5"))
 def plan(
     name: PlanName,
     seeds: Seeds = None,
@@ -163,7 +148,7 @@ def seeds_needed_by(plan: Plan, pilot: Path | None, effect: float | None) -> Nee
         return Needs.of(plan, Results.of(store.plan, store.records()), effect)
 
 
-@app.command(epilog=example("run smoke --out my/folder"))
+@app.command(epilog=example("ablations run smoke --out my/folder"))
 def run(
     context: typer.Context,
     name: PlanName,
@@ -250,7 +235,7 @@ def engine_of(
     return Workers(workers or usual_workers(device), device, limit, make)
 
 
-@app.command(epilog=example("status my/folder"))
+@app.command(epilog=example("ablations status my/folder"))
 def status(folder: Folder, as_json: Json = False) -> None:
     """Say how much of a sweep is stored, and what went wrong so far."""
     with Store.open(folder / STORE) as store:
@@ -265,7 +250,7 @@ def status(folder: Folder, as_json: Json = False) -> None:
             say(f"given up: {now.given_up}; `run --retry` tries them again")
 
 
-@app.command(epilog=example("report my/folder"))
+@app.command(epilog=example("ablations report my/folder"))
 def report(folder: Folder, as_json: Json = False) -> None:
     """Write the report again: of a sweep's folder, or of a folder of exported records."""
     if (folder / "records").is_dir() and not (folder / STORE).exists():
@@ -279,7 +264,7 @@ def report(folder: Folder, as_json: Json = False) -> None:
         say(*map(str, files))
 
 
-@app.command(name="export", epilog=example("export my/folder --to runs.csv"))
+@app.command(name="export", epilog=example("ablations export my/folder --to runs.csv"))
 def export_records(
     folder: Folder,
     to: Annotated[
@@ -293,7 +278,7 @@ def export_records(
     say(answer({"records": count, "file": str(to)}) if as_json else f"{count} records: {to}")
 
 
-@app.command(epilog=example("copy my/folder --to backup.db"))
+@app.command(epilog=example("ablations copy my/folder --to backup.db"))
 def copy(
     folder: Folder,
     to: Annotated[Path, typer.Option(metavar="FILE.db", help="A file that is not there yet.")],
@@ -306,7 +291,7 @@ def copy(
     say(answer({"records": count, "file": str(to)}) if as_json else f"{count} records: {to}")
 
 
-@app.command(name="merge", epilog=example("merge my/folder/sweep.db backup.db --into all.db"))
+@app.command(name="merge", epilog=example("ablations merge backup.db --into all.db"))
 def merge_stores(
     stores: Annotated[list[Path], typer.Argument(metavar="A.db B.db ...", help="Stores to read.")],
     into: Annotated[Path, typer.Option(metavar="C.db", help="The store to write.")],
@@ -324,7 +309,7 @@ def merge_stores(
         raise SystemExit(1)
 
 
-@app.command(epilog=example("explain d1d5fc7f my/folder"))
+@app.command(epilog=example("ablations explain d1d5fc7f my/folder"))
 def explain(
     key: Annotated[str, typer.Argument(help="A run's key, or how it begins.")],
     folder: Annotated[
@@ -346,7 +331,7 @@ def explain(
         say(*told(record, results))
 
 
-@app.command(epilog=example("doctor my/folder"))
+@app.command(epilog=example("ablations doctor my/folder"))
 def doctor(
     folder: Folder,
     repair: Annotated[bool, typer.Option("--mend", help="Take damaged records out.")] = False,
@@ -367,7 +352,7 @@ def doctor(
         raise SystemExit(1)
 
 
-@app.command(epilog=example("bench algebra --out my/bench"))
+@app.command(epilog=example("ablations bench algebra --out my/bench"))
 def bench(
     names: Annotated[
         list[str] | None,

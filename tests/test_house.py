@@ -16,6 +16,7 @@ from tests.samples import ROOT
 MAP = {
     "unet.refusal": set(),
     "unet.version": set(),
+    "unet.commands": {"unet.version"},
     "unet.exchange": set(),
     "unet.paddings": set(),
     "unet.joins": set(),
@@ -104,7 +105,7 @@ MAP = {
     },
     "unet": {"unet.refusal", "unet.spec", "unet.model", "unet.tiling", "unet.testing"},
     "unet.__main__": {
-        "unet.version",
+        "unet.commands",
         "unet.exchange",
         "unet.refusal", "unet.spec", "unet.algebra", "unet.memory", "unet.cost", "unet.verify",
         "unet.subject", "unet.findings", "unet.limits", "unet.reports", "unet.claims",
@@ -197,11 +198,14 @@ MAP = {
         "ablations.runs.records",
         "unet.refusal", "ablations.runs.plan", "ablations.storage.plan_file",
     },
+    "ablations.storage.attempts": set(),
     "ablations.storage.store": {
+        "ablations.storage.attempts",
         "unet.refusal", "ablations.files", "ablations.runs.records", "ablations.runs.plan",
         "ablations.storage.database",
     },
     "ablations.storage.leases": {
+        "ablations.storage.attempts",
         "unet.refusal", "ablations.runs.records", "ablations.storage.database",
         "ablations.storage.store",
     },
@@ -324,7 +328,8 @@ MAP = {
         "ablations.reporting.results",
     },
     "ablations.reporting.progress": {
-        "unet.refusal", "ablations.runs.records", "ablations.runs.plan", "ablations.storage.store",
+        "ablations.storage.attempts",
+        "unet.refusal", "ablations.runs.records", "ablations.runs.plan",
         "ablations.running.engines", "ablations.running.estimate", "ablations.running.sweep",
         "ablations.reporting.pilot",
     },
@@ -429,7 +434,7 @@ MAP = {
     },
     "ablations.__main__": {
         "ablations.runs.cell",
-        "unet.version",
+        "unet.commands",
         "unet.exchange",
         "unet.refusal", "ablations.files", "ablations.runs.plan", "ablations.runs.selection",
         "ablations.storage.plan_file", "ablations.storage.store", "ablations.storage.merge",

@@ -17,9 +17,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from ablations.runs.plan import Plan
 from ablations.runs.records import Record
 from ablations.storage import leases as leases_module
+from ablations.storage.attempts import MOST_ATTEMPTS
 from ablations.storage.leases import LEASE_SECONDS, Leases
 from ablations.storage.plan_file import read_plan
-from ablations.storage.store import MOST_ATTEMPTS, Store
+from ablations.storage.store import Store
 from tests.samples import TINY
 from unet import Refusal
 

@@ -12,14 +12,14 @@ from rich.table import Table
 
 from unet import algebra
 from unet.claims import require_claims
+from unet.commands import example, new_app
 from unet.cost import count_with_all
 from unet.exchange import answer
 from unet.memory import memory
 from unet.refusal import Refusal, refusals_shown, require_choice, require_folder, say, shown
 from unet.spec import SPECS, UNetSpec, read_value, spec_with
-from unet.version import show_version
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = new_app("Sizes, feature maps and costs of a U-Net, and whether any is sound.")
 
 Spec = Annotated[str, typer.Option(help=f"One of {', '.join(SPECS)}.")]
 Changes = Annotated[
@@ -30,22 +30,7 @@ Size = Annotated[str, typer.Option(metavar="N|HxW", help="The input, in pixels: 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
-def example(words: str) -> str:
-    """The last line of a command's help, which works as it stands."""
-    return f"Example: python -m unet {words}"
-
-
-@app.callback()
-def root(
-    version_asked: Annotated[
-        bool,
-        typer.Option("--version", callback=show_version, is_eager=True, help="Say it, and end."),
-    ] = False,
-) -> None:
-    """Sizes, feature maps and costs of a U-Net, and whether any is sound."""
-
-
-@app.command(epilog=example("sizes --spec paper --up-to 600"))
+@app.command(epilog=example("unet sizes --spec paper --up-to 600"))
 def sizes(
     spec: Spec = "paper",
     changes: Changes = [],  # noqa: B006  # typer reads the default and never changes it
@@ -62,7 +47,7 @@ def sizes(
     show(rows, as_json)
 
 
-@app.command(epilog=example("trace --spec paper --size 572"))
+@app.command(epilog=example("unet trace --spec paper --size 572"))
 def trace(
     spec: Spec = "paper",
     changes: Changes = [],  # noqa: B006
@@ -74,7 +59,7 @@ def trace(
     show([describe(feature_map) for feature_map in feature_maps], as_json)
 
 
-@app.command(epilog=example("cost --spec tutorial --size 576x560"))
+@app.command(epilog=example("unet cost --spec tutorial --size 576x560"))
 def cost(
     spec: Spec = "paper",
     changes: Changes = [],  # noqa: B006
@@ -105,7 +90,7 @@ def cost(
         show([row], as_json=False)
 
 
-@app.command(epilog=example("counters --set base_channels=8"))
+@app.command(epilog=example("unet counters --set base_channels=8"))
 def counters(
     spec: Spec = "paper",
     changes: Changes = [],  # noqa: B006
@@ -123,7 +108,7 @@ def counters(
     show(rows, as_json)
 
 
-@app.command(epilog=example("verify unet:UNet --claim padding=valid"))
+@app.command(epilog=example("unet verify unet:UNet --claim padding=valid"))
 def verify(  # noqa: PLR0913, PLR0917  # one argument for each option, as typer reads them
     targets: Annotated[
         list[str],
@@ -186,7 +171,7 @@ def verify(  # noqa: PLR0913, PLR0917  # one argument for each option, as typer 
     raise typer.Exit(next(code for name, code in EXIT_CODES.items() if name in verdicts))
 
 
-@app.command(epilog=example("checks skips_lie_where_they_are_joined"))
+@app.command(epilog=example("unet checks skips_lie_where_they_are_joined"))
 def checks(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[CHECK]...", help="All of them by default.")

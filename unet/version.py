@@ -14,13 +14,6 @@ UNKNOWN: Final = "0+unknown"
 """The version of code that is neither installed nor in a checkout with git at hand."""
 
 
-def show_version(asked: bool) -> None:
-    """What `--version` prints; ends the command if it was asked for."""
-    if asked:
-        print(PACKAGE, version())
-        raise SystemExit
-
-
 @cache
 def version() -> str:
     """`0.1.0` where the package is installed, `0+g1a2b3c4` in a checkout, else `0+unknown`."""

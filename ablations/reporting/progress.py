@@ -18,7 +18,7 @@ from ablations.running.estimate import Estimate
 from ablations.running.sweep import Ended, Tally
 from ablations.runs.plan import Plan
 from ablations.runs.records import Record
-from ablations.storage.store import MOST_ATTEMPTS, OUTCOMES, Attempt
+from ablations.storage.attempts import MOST_ATTEMPTS, OUTCOMES, Attempt
 from unet.refusal import printable
 
 RUNNING: Final = "running"

@@ -11,8 +11,9 @@ from contextlib import suppress
 from typing import BinaryIO, Final, Self, final
 
 from ablations.runs.records import Record
+from ablations.storage.attempts import MOST_ATTEMPTS
 from ablations.storage.database import refusing
-from ablations.storage.store import MOST_ATTEMPTS, Store
+from ablations.storage.store import Store
 from unet.refusal import Refusal
 
 try:

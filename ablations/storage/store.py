@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Final, Self, final
@@ -13,6 +12,7 @@ from typing import Final, Self, final
 from ablations.files import require_one_host
 from ablations.runs.plan import Plan, differences
 from ablations.runs.records import Record
+from ablations.storage.attempts import MOST_ATTEMPTS, OUTCOMES, Attempt
 from ablations.storage.database import (
     connect,
     connect_to_read,
@@ -27,34 +27,8 @@ from ablations.storage.database import (
 )
 from unet.refusal import Refusal
 
-MOST_ATTEMPTS: Final = 3
-"""Failures after which a cell is given up until somebody asks for it again."""
-
 AT_ONCE: Final = 1000
 """Records that are kept in one transaction, where there are many: each waits for the disk."""
-
-
-@final
-@dataclass(frozen=True)
-class Attempt:
-    """One line of the history: `outcome` is None while it runs, else one of `OUTCOMES`."""
-
-    token: int
-    key: str
-    owner: int
-    began: float
-    ended: float | None
-    outcome: str | None
-    reason: str
-
-
-OUTCOMES: Final = {
-    "done": "left a record",
-    "failed": "crashed, or took too long",
-    "lost": "its holder died, or was not heard of in time",
-    "returned": "given back when its holder was stopped, or when whatever was begun failed alike",
-    "forgiven": "failed, and asked for again",
-}
 
 
 @final
