@@ -117,8 +117,8 @@ def endurance_files(found: Endurance) -> dict[str, bytes]:
 
 # What sweeps endured
 
-{sum(row.times for row in found.faults):,} times something was done to a sweep, in \
-{len(found.faults)} ways. {_records_in_words(found)}
+{sum(row.times for row in found.faults):,} times something was done to a sweep, or to \
+`unet verify`, in {len(found.faults)} ways. {_records_in_words(found)}
 
 {as_markdown([_fault_row(row) for row in found.faults])}
 
@@ -129,7 +129,8 @@ time, lost are those that were there and no more, changed those whose text is an
 twice those with two attempts that left a record. In the end the same line is run once more,
 undisturbed (with `--retry` where cells were given up), and the report's page is compared with that
 of a sweep to which nothing was done; where two versions made the records, the page has to say so.
-Processes left are those that a killed command, or anything that it had started, left running.
+The report of `unet verify` is its answer. Processes left are those that a killed command, or
+anything that it had started, left running, as far as anybody looked for them.
 {inline(found.machine)}.*
 
 ## What the user reads
