@@ -45,7 +45,7 @@ def nightly(session: nox.Session) -> None:
 
 @nox.session
 def first_touch(session: nox.Session) -> None:
-    """Begin as newcomers do, in sixty situations, and write what they met (10 minutes)."""
+    """Begin as newcomers do, in sixty-six situations, and write what they met (10 minutes)."""
     needed = nox.project.load_toml("pyproject.toml")["project"]["dependencies"]
     session.install("--constraint", "constraints.txt", *needed)
     session.run("python", "-m", "tests.first_touch", *session.posargs)

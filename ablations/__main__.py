@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import signal
 from dataclasses import asdict
@@ -144,6 +145,8 @@ def seeds_needed_by(plan: Plan, pilot: Path | None, effect: float | None) -> Nee
     """What the pilot in a folder asks for; raises `Refusal` if that or the effect is missing."""
     if pilot is None or effect is None:
         raise Refusal("--power IOU and --pilot DIR go together: from what is the scatter known?")
+    if not 0 < effect < math.inf:
+        raise Refusal(f"--power {effect:g} is no difference: give one above 0, as 0.02")
     with Store.open(pilot / STORE) as store:
         return Needs.of(plan, Results.of(store.plan, store.records()), effect)
 

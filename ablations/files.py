@@ -11,7 +11,7 @@ from typing import BinaryIO, Final, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from unet.refusal import Refusal
+from unet.refusal import Refusal, Unable
 
 T = TypeVar("T")
 
@@ -61,7 +61,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             Path(name).unlink()
             raise
     except OSError as problem:
-        raise Refusal(
+        raise Unable(
             f"{path}: cannot be written: {problem.strerror}; mend this and run the same line again"
         ) from None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -32,6 +33,8 @@ _PLACES: Final = tuple(
         # GitHub looks for an address after it has undone escapes and entities, and for a name after
         # all else; either has to lie in one piece of text, which an empty comment cuts in two.
         (r"@(?=\S)", "@<!-- -->"),
+        # GitHub makes a picture of a name between two colons, and knows them as it knows addresses.
+        (r":(?=[\w+-]+:)", ":<!-- -->"),
         # A line, a cell and a heading lose the spaces at their ends.
         (r"^ | $", "&#32;"),
     )
@@ -103,4 +106,6 @@ def _as_cell(value: object) -> object:
     if not isinstance(value, str):
         return value
     text = printable(value)
-    return f"'{text}" if value.lstrip()[:1] in tuple("=+-@") or value[:1] in ("\t", "\r") else text
+    # Some sheets take the wide signs of East Asian scripts for the plain ones.
+    first = unicodedata.normalize("NFKC", value.lstrip()[:1])
+    return f"'{text}" if first in ("=", "+", "-", "@") or value[:1] in ("\t", "\r") else text

@@ -109,6 +109,19 @@ def test_no_child_outlives_its_parent_where_the_kernel_does_not_help(tmp_path: P
 
 
 @LINUX
+def test_what_other_processes_are_called_is_nobodys_business() -> None:
+    """Linux cuts names after fifteen bytes, in the middle of a letter if need be."""
+    name = "import ctypes, time; ctypes.CDLL(None).prctl(15, b'\\xe6\\x97'); "
+    words = [sys.executable, "-c", name + "print(flush=True); time.sleep(600)"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, start_new_session=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert list(guard.members(process.pid)) == [process.pid]
+        guard.end_group(process.pid)
+        assert process.wait() == -signal.SIGKILL
+
+
+@LINUX
 def test_a_guard_ends_the_group_when_its_pipe_is_closed() -> None:
     """And nobody if it was told of nobody."""
     sleep = [sys.executable, "-c", "import time; time.sleep(600)"]

@@ -71,3 +71,18 @@ def test_each_shard_counts_its_own(tmp_path: Path, tiny: Plan) -> None:
         keys = [cell.key for shard in shards for cell in missing_cells(store, shard)]
         assert sorted(keys) == sorted(cell.key for cell in tiny.cells())
         assert sum(tally(store, shard).cells for shard in shards) == 4
+
+
+def test_precisions_that_no_key_tells_apart_are_not_mixed(
+    tmp_path: Path, tiny: Plan, tiny_records: list[Record]
+) -> None:
+    """A store of a version whose chip chose it goes with its like, and with no other."""
+    environment = {**tiny_records[0].environment, "precision": "bfloat16"}
+    by_chip = [r.model_copy(update={"environment": environment}) for r in tiny_records]
+    old, older = (stored(tmp_path / f"{n}.db", tiny, [by_chip[n]]) for n in range(2))
+    new = stored(tmp_path / "new.db", tiny, tiny_records[2:])
+    assert merge([old, older], tmp_path / "like.db").added == 2
+    for sources, into in (([old, new], tmp_path / "all.db"), ([old], new)):
+        with pytest.raises(Refusal, match="chose the precision of some of these stores' cells"):
+            merge(sources, into)
+    assert not (tmp_path / "all.db").exists()

@@ -221,16 +221,42 @@ def test_images_have_no_noise_by_default_and_keys_do_not_change() -> None:
     assert silent.key == said.key == "2676f4fb9555c3d253bc66fb533fe249"
 
 
-@pytest.mark.parametrize("line", ["", 'precision = "float32"\n'])
-def test_a_precision_may_be_asked_for_on_the_command_line(tmp_path: Path, line: str) -> None:
-    """The plan that is stored with the records says so, whatever its file says."""
+def test_a_precision_may_be_asked_for_on_the_command_line(tmp_path: Path) -> None:
+    """The plan that is stored with the records says so; asked for the usual, it stays as it is."""
     path = tmp_path / "p.toml"
-    path.write_text(TINY + line)
+    path.write_text(TINY)
     plan = load_plan(str(path), precision="bfloat16")
-    assert plan.source.count('precision = "bfloat16"') == plan.source.count("precision") == 1
+    assert plan.source.count('precision = "bfloat16"') == 1
     assert {cell.training.precision for cell in plan.cells()} == {"bfloat16"}
-    path.write_text(TINY.replace("[training]", "[ training ]"))
-    with pytest.raises(Refusal, match="so --precision bfloat16 changes nothing"):
+    assert load_plan(str(path), precision="float32").source == TINY
+    path.write_text(plan.source)
+    assert load_plan(str(path), precision="bfloat16").source == plan.source
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "[training]",
+            "[ training ]",
+            "so --precision bfloat16 changes nothing",
+        ),
+        ("[training]", "[training]\n  precision = 'float32'", None),
+        (
+            "[axes]",
+            "[axes]\ntraining.precision = ['float32', 'bfloat16']",
+            "is an axis",
+        ),
+        ("[spec]", "[axes.training]\nprecision = [\n'float32',\n'bfloat16']\n[spec]", "is an axis"),
+    ],
+)
+def test_a_precision_on_the_command_line_takes_out_nobodys_lines(
+    tmp_path: Path, old: str, new: str, message: str | None
+) -> None:
+    """Where it cannot be put in, or the plan says another, that is told."""
+    path = tmp_path / "p.toml"
+    path.write_text(TINY.replace(old, new, 1))
+    with pytest.raises(Refusal, match=message or "fixes precision: change it there to bfloat16"):
         load_plan(str(path), precision="bfloat16")
 
 

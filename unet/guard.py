@@ -46,9 +46,9 @@ def members(session: int) -> Iterator[int]:
     """The processes of a session that are alive: on Linux, elsewhere nothing tells them."""
     for status in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
-            # The name before the last bracket may hold anything, brackets and blanks too.
-            state, _parent, _group, number, *_ = status.read_text().rpartition(")")[2].split()
-            if int(number) == session and state not in "XZ":
+            # The name before the last bracket may hold anything: brackets, blanks, half a letter.
+            state, _parent, _group, number, *_ = status.read_bytes().rpartition(b")")[2].split()
+            if int(number) == session and state not in b"XZ":
                 yield int(status.parent.name)
 
 

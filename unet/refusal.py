@@ -77,6 +77,10 @@ class Refusal(ValueError):  # noqa: N818  # the user erred, and nothing in the c
         self.field = field
 
 
+class Unable(Refusal):
+    """What the system refuses, such as room on a disk: no mistake in what was asked."""
+
+
 def require_choice(thing: str, value: object, legal: Collection[str]) -> None:
     """Refuse a `value` that is not one of the `legal` names of a choice table."""
     if not isinstance(value, str) or value not in legal:
@@ -138,7 +142,7 @@ def refusals_shown() -> Iterator[None]:
             if sys.stdout:  # a command may be started without one
                 sys.stdout.flush()
     except Refusal as refusal:
-        _end(2, f"error: {refusal}")
+        _end(UNABLE if isinstance(refusal, Unable) else 2, f"error: {refusal}")
     except BrokenPipeError:
         _end(UNREAD)
     except OSError as problem:

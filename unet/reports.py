@@ -96,4 +96,4 @@ def _in_one_line(error: BaseException, line_of: Callable[[BaseException], str]) 
     if isinstance(error, Refusal):
         return text
     said = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    return said + line_of(error)
+    return shortened(said, 900) + line_of(error)

@@ -59,7 +59,8 @@ def told(record: Record, results: Results) -> Iterator[str]:
     spec = {name: value for name, value in vars(cell.spec).items() if value != getattr(PAPER, name)}
     yield f"  net: the paper's, but {_listed(spec)}"
     yield f"  task: {_listed(cell.task.model_dump())}"
-    yield f"  training: {_listed(cell.training.model_dump())}"
+    precision = record.environment.get("precision", cell.training.precision)
+    yield f"  training: {_listed({**cell.training.model_dump(), 'precision': precision})}"
     yield f"  made with: {_listed(record.environment)}"
     yield (
         f"  cost: {record.parameters:,} parameters, {record.macs:,} multiply-adds an image, "

@@ -37,7 +37,7 @@ from ablations.runs.cell import Cell
 from ablations.runs.records import Record
 from ablations.training.hardware import Group, Hardware
 from unet.lifeline import end_with_parent
-from unet.refusal import Refusal
+from unet.refusal import Refusal, Unable
 
 T = TypeVar("T")
 
@@ -135,7 +135,7 @@ class _Processes:
         """A new pool: all processes of the old one had died before they began anything."""
         self._broken += 1
         if self._broken > MOST_BROKEN:
-            raise Refusal("no worker could be started: all died at once; is there enough memory?")
+            raise Unable("no worker could be started: all died at once; is there enough memory?")
         self._pool.stop()  # type: ignore[no-untyped-call]
         self._pool = self._pools.enter_context(_pool_of(self._workers, self.sharers))
 
@@ -211,7 +211,7 @@ def _pool_of(workers: Workers, count: int) -> Iterator[ProcessPool]:
             started = pool.active
         except (futures.BrokenExecutor, OSError) as problem:
             said = in_one_line(problem.__cause__ or problem)
-            raise Refusal(f"no worker could be started: {said}") from None
+            raise Unable(f"no worker could be started: {said}") from None
     assert started, "a new pool is active"
     try:
         yield pool

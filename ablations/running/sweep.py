@@ -101,9 +101,9 @@ class Sweep:
     def _require_one_precision(self) -> None:
         """Refuse a store of a version that chose the precision itself, and wrote it in no key."""
         for record in islice(self.store.records(), 1):
-            made = record.environment.get("precision")
-            asked = record.parsed_cell().training.precision
-            if made not in (None, asked):
+            if not record.is_as_asked:
+                made = record.environment["precision"]
+                asked = record.parsed_cell().training.precision
                 raise Refusal(
                     f"{self.store.path}: an earlier version trained its cells in {made}, where "
                     f"this one trains the same in {asked}: choose another --out"

@@ -181,6 +181,12 @@ class Record(BaseModel):
         if list(self.bands) != sorted({0, *self.bands}):
             raise Refusal(f"bands {shown(self.bands)} do not grow from 0")
 
+    @property
+    def is_as_asked(self) -> bool:
+        """Whether its precision is its cell's: up to schema 2 the chip decided, and no key told."""
+        made = self.environment.get("precision")
+        return made in (None, self.parsed_cell().training.precision)
+
     def parsed_cell(self) -> Cell:
         """The cell that was run."""
         return Cell.from_data(self.cell)

@@ -14,7 +14,7 @@ from typing import Final
 from ablations.runs.plan import Plan
 from ablations.runs.records import SCHEMA, SCHEMAS, require_schema
 from ablations.storage.plan_file import read_plan
-from unet.refusal import Refusal
+from unet.refusal import Refusal, Unable
 
 APPLICATION: Final = 0x554E4554
 """Marks a SQLite file as ours: "UNET"."""
@@ -71,7 +71,7 @@ def copy_whole(connection: sqlite3.Connection, path: Path) -> None:
 
     A file system's copy would lack the log, or meet a page that is half written.
     """
-    if path.exists():
+    if path.exists() or path.is_symlink():
         raise Refusal(f"{path}: is there already; choose another name, or move it away")
     with refusing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -176,7 +176,7 @@ def refusing(path: Path) -> Iterator[None]:
         yield
     except sqlite3.DatabaseError as problem:
         if isinstance(problem, sqlite3.OperationalError):
-            raise Refusal(
+            raise Unable(
                 f"{path}: {problem}; what is stored stays: mend this and run the same line again"
             ) from None
         raise Refusal(f"{path}: damaged or no store: {problem}; {_DAMAGED}") from None
@@ -184,6 +184,4 @@ def refusing(path: Path) -> Iterator[None]:
         # SQLite quotes what is damaged, and Python cannot read the quotation.
         raise Refusal(f"{path}: damaged: names in it are no text; {_DAMAGED}") from None
     except OSError as problem:
-        raise Refusal(
-            f"{path}: {problem.strerror}; mend this and run the same line again"
-        ) from None
+        raise Unable(f"{path}: {problem.strerror}; mend this and run the same line again") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import final
 
@@ -35,8 +36,15 @@ def merge(sources: Sequence[Path], into: Path) -> Merged:
             raise Refusal(f"{path}: cannot be merged into itself; choose another --into")
     with Store.open(sources[0]) as first:
         plan = first.plan
-    for path in (*sources[1:], *((into,) if into.exists() else ())):
+    asked = set[bool]()
+    for path in (*sources, *((into,) if into.exists() else ())):
         with Store.open(path) as other:
+            asked |= {record.is_as_asked for record in islice(other.records(), 1)}
+            if len(asked) > 1:
+                raise Refusal(
+                    f"{path}: an earlier version chose the precision of some of these stores' "
+                    "cells by the chip, and no key tells it: merge those with their like only"
+                )
             if other.plan.identity != plan.identity:
                 raise Refusal(
                     f"{path}: its plan differs from that of {sources[0]}: "

@@ -73,15 +73,33 @@ def load_plan(name: str, seeds: int | None = None, precision: Precision | None =
         # A store keeps the text of its plan, which must be of the plan that is run.
         source = re.sub(r"(?m)^seeds\b.*", f"seeds = {seeds}", source, count=1)
     if precision is not None:
-        line = f'precision = "{precision}"'
-        source = re.sub(r"(?m)^precision\b.*\n?", "", source)
-        source = re.sub(r"(?m)^\[training\].*", rf"\g<0>\n{line}", source, count=1)
+        source = _with_precision(
+            source, precision, read_plan(source, name=path.stem, file=str(path))
+        )
     plan = read_plan(source, name=path.stem, file=str(path))
-    if precision not in (None, plan.settings["training"].get("precision")):
+    if precision is not None and plan.values(PRECISION) != (precision,):
         raise Refusal(f"{path}: no line is [training], so --precision {precision} changes nothing")
     if seeds not in (None, plan.seeds):
         raise Refusal(f"{path}: no line begins with `seeds = `, so --seeds {seeds} changes nothing")
     return plan
+
+
+PRECISION: Final = "training.precision"
+
+
+def _with_precision(source: str, precision: Precision, plan: Plan) -> str:
+    """The text of a plan with a line for the precision, unless it comes to that already.
+
+    Raises `Refusal` if it says something else: nobody's lines are taken out.
+    """
+    if plan.values(PRECISION) == (precision,):
+        return source
+    if PRECISION in plan.axes:
+        raise Refusal(f"{PRECISION} is an axis of the plan: use --only {PRECISION}={precision}")
+    if "precision" in plan.settings["training"]:
+        raise Refusal(f"the plan's [training] fixes precision: change it there to {precision}")
+    line = f'precision = "{precision}"'
+    return re.sub(r"(?m)^\[training\].*", rf"\g<0>\n{line}", source, count=1)
 
 
 def read_plan(source: str, *, name: str, file: str) -> Plan:

@@ -21,8 +21,8 @@ def marked(mark: str) -> Iterator[int]:
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             if wanted in (folder / "environ").read_bytes().split(b"\0"):
-                state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
-                if state not in "XZ":
+                state = (folder / "stat").read_bytes().rpartition(b")")[2].split()[0]
+                if state not in b"XZ":
                     yield int(folder.name)
 
 

@@ -101,7 +101,7 @@ SITUATIONS: Final[Mapping[str, Situation]] = {
     "a sweep into such a folder": Situation(
         command=SMOKE,
         says="error: sweep/sweep.db: Permission denied",
-        code=2,
+        code=3,
         ordinary=True,
         locked=True,
     ),
@@ -161,7 +161,7 @@ SITUATIONS: Final[Mapping[str, Situation]] = {
     "a full disk behind the output": Situation(command=f"{SIZES} > /dev/full", says=FULL, code=3),
     "no output at all": Situation(command=f"{SIZES} >&- && echo fine", says="fine"),
     "a reader that leaves": Situation(command=f"{SIZES} --up-to 900000 | head -1", says="output"),
-    "few files": Situation(command=f"ulimit -n 20 && {SMOKE}", says="Too many open files", code=2),
+    "few files": Situation(command=f"ulimit -n 20 && {SMOKE}", says="Too many open files", code=3),
     "a folder that was removed": Situation(
         command=f"mkdir gone && cd gone && rmdir ../gone && {SIZES}", says=LARGEST
     ),
