@@ -414,8 +414,10 @@ def test_claims_that_nobody_could_make_are_mistakes(tmp_path: Path) -> None:
         ("pad=valid", "did you mean 'padding'?"),
         ("padding=vaild", "did you mean 'valid'?"),
         ("depth=four", "is no such value"),
+        ("kernel=3", "is no such value"),
+        ("depth=3 --claim depth=4", "one name is there twice"),
     ):
-        found = run("unet", "verify", f"{net}:Net", "--claim", claim)
+        found = run("unet", "verify", f"{net}:Net", "--claim", *claim.split())
         assert (found.returncode, found.stdout) == (2, "")
         assert hint in found.stderr
         assert "\n" not in found.stderr[:-1]

@@ -57,10 +57,11 @@ def test_every_reader_is_tried(folder: Path) -> None:
             assert accepts(reader, folder, data), name
 
 
-def test_command_lines_are_run_as_a_person_would(folder: Path) -> None:
+def test_command_lines_are_run_as_a_person_would(tmp_path: Path) -> None:
     """Those of the real ones that nothing is wrong with end well, and the others in one line."""
-    reader = readers(folder)["command line"]
-    refused = [line.decode() for line in reader.real if not accepts(reader, folder, line)]
+    prepare(tmp_path)
+    reader = readers(tmp_path)["command line"]
+    refused = [line.decode() for line in reader.real if not accepts(reader, tmp_path, line)]
     # Another plan is not of its pilot, no key begins so, and nothing is measured here.
     assert [line.split()[1] for line in refused] == ["plan", "explain", "bench"]
 

@@ -137,6 +137,7 @@ def nets(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("nets.py:", "is not package.module:Factory"),
         ("nets.py:UNet(", "is not package.module:Factory"),
         ("nets.py:UNet(x)", "arguments must be literals"),
+        ("nets.py:UNet(a=1, a=2)", "each once"),
         ("nets.py:UNet()()", "is not package.module:Factory"),
         ("nets.py:UNet(**{'channels': 3})", "arguments must be literals"),
         ("nets.py:UNet(*[3])", "arguments must be literals"),

@@ -150,6 +150,8 @@ def verify(  # noqa: PLR0913, PLR0917  # one argument for each option, as typer 
     require_folder()
     require_choice("profile", profile, ("sound", "paper"))
     claims = dict(read_claim(text) for text in claim)
+    if len(claims) < len(claim):
+        raise Refusal(f"--claim: one name is there twice among {shown(claim)}; leave one out")
     require_claims(claims)
     chosen = [read_target(text) for text in targets]
     request = Request(

@@ -27,7 +27,7 @@ CLAIMS: Final[Mapping[str, tuple[str, ...] | re.Pattern[str]]] = {
     ),
     "norm": ("batch", "instance", "group", "layer", "none", "mixed"),
     "base_channels": NUMBER,
-    "kernel": re.compile(r"\d+(x\d+)*|mixed", re.ASCII),
+    "kernel": re.compile(r"\d+(x\d+)+|mixed", re.ASCII),
     "parameters": NUMBER,
     "macs": NUMBER,
     "macs_at": re.compile(r"\[\d+(, \d+)*\]", re.ASCII),

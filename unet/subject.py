@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
-from unet.refusal import Refusal, shown
+from unet.refusal import Refusal, did_you_mean, shown
 
 if TYPE_CHECKING:
     from torch import nn
@@ -64,9 +64,11 @@ def read_target(text: str) -> Target:
     try:
         arguments = tuple(ast.literal_eval(argument) for argument in tree.args)
         keywords = dict(_keyword(given) for given in tree.keywords)
+        if len(keywords) < len(tree.keywords):
+            raise ValueError("a keyword twice, which is no call")
     except (ValueError, TypeError, RecursionError, MemoryError):
         raise Refusal(
-            f"target {shown(text)}: arguments must be literals, as 3, 'same' or [1, 2]"
+            f"target {shown(text)}: arguments must be literals, as 3, 'same' or [1, 2], each once"
         ) from None
     return Target(text, source, _dotted(tree.func, text), arguments, keywords, called=True)
 
@@ -101,9 +103,10 @@ def load(target: Target) -> nn.Module:
     for name in target.name.split("."):
         if not hasattr(found, name):
             nets = [key for key, value in vars(module).items() if _is_net(value, module)]
-            raise NoNetError(
-                f"{target.source} has no {target.name}; its nets are {', '.join(nets) or 'none'}"
-            )
+            # A function may make one as well, and is called like it.
+            near = did_you_mean(target.name, [key for key in vars(module) if key[:1] != "_"])
+            known = ", ".join(nets) or "none"
+            raise NoNetError(f"{target.source} has no {target.name}; its nets are {known}{near}")
         found = getattr(found, name)
     if isinstance(found, nn.Module) and not target.called:
         return found

@@ -17,7 +17,7 @@ from ablations.runs.records import Record
 from ablations.runs.selection import EVERYTHING, Selection
 from ablations.storage.leases import Leases
 from ablations.storage.store import Store
-from unet.refusal import Refusal
+from unet.refusal import Refusal, Unable
 
 STORE: Final = "sweep.db"
 """The store's file in a sweep's folder."""
@@ -198,7 +198,7 @@ def brought_to_end(sweep: Sweep, watch: Watch) -> Ended:
         alike = len(problem.crashed)
     if not sweep.store.is_in_place:
         saved = sweep.store.save_beside()
-        raise Refusal(
+        raise Unable(
             f"{sweep.store.path}: was moved, removed or replaced during the run; what it held is "
             f"in {saved}: put that in its place, or merge the two"
         )

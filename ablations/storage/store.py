@@ -76,6 +76,8 @@ class Store:
     def open(cls, path: Path) -> Self:
         """The store at `path`, for reading; raises `Refusal` if there is none."""
         with refusing(path):
+            if path.parent.is_file():
+                raise Refusal(f"{path.parent}: a file; give the folder that `run` wrote to")
             if not path.is_file():
                 raise Refusal(
                     f"{path}: no such store; `ablations run PLAN --out {path.parent}` makes one"
