@@ -11,7 +11,7 @@ from typing import BinaryIO, Final, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from unet.refusal import Refusal, Unable
+from unet.refusal import Refusal, refusal_of
 
 T = TypeVar("T")
 
@@ -61,9 +61,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             Path(name).unlink()
             raise
     except OSError as problem:
-        raise Unable(
-            f"{path}: cannot be written: {problem.strerror}; mend this and run the same line again"
-        ) from None
+        reason = f"{problem.strerror}; mend this and run the same line again"
+        raise refusal_of(problem, f"{path}: cannot be written: {reason}") from None
 
 
 def _umask() -> int:

@@ -95,7 +95,7 @@ def test_the_first_lines_are_about_the_tutorial() -> None:
     machine = {"device": "a chip", "precision": "float32"}
     measured = Measurements(command="c", machine=machine, comparisons=comparisons)
     page = " ".join(performance_files(measured)["performance.md"].decode().split())
-    assert "as `--precision` asks for, are 4.0 times as fast as the\ntutorial's way in" in page
+    assert "as `--precision` asks for, are 4.0 times as fast as the tutorial's way in" in page
     assert "takes 10.0% of the time: as a whole command it is 3.6 times as fast" in page
     assert "take 50% of a step" in page
     assert "it would be 8.0 times as fast" in page

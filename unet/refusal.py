@@ -81,6 +81,12 @@ class Unable(Refusal):
     """What the system refuses, such as room on a disk: no mistake in what was asked."""
 
 
+def refusal_of(problem: OSError, message: str) -> Refusal:
+    """A mistake where a path leads through a file or to a folder, else what the system refuses."""
+    mistaken = isinstance(problem, NotADirectoryError | IsADirectoryError | FileExistsError)
+    return Refusal(message) if mistaken else Unable(message)
+
+
 def require_choice(thing: str, value: object, legal: Collection[str]) -> None:
     """Refuse a `value` that is not one of the `legal` names of a choice table."""
     if not isinstance(value, str) or value not in legal:

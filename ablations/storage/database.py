@@ -14,7 +14,7 @@ from typing import Final
 from ablations.runs.plan import Plan
 from ablations.runs.records import SCHEMA, SCHEMAS, require_schema
 from ablations.storage.plan_file import read_plan
-from unet.refusal import Refusal, Unable
+from unet.refusal import Refusal, Unable, refusal_of
 
 APPLICATION: Final = 0x554E4554
 """Marks a SQLite file as ours: "UNET"."""
@@ -184,4 +184,5 @@ def refusing(path: Path) -> Iterator[None]:
         # SQLite quotes what is damaged, and Python cannot read the quotation.
         raise Refusal(f"{path}: damaged: names in it are no text; {_DAMAGED}") from None
     except OSError as problem:
-        raise Unable(f"{path}: {problem.strerror}; mend this and run the same line again") from None
+        message = f"{path}: {problem.strerror}; mend this and run the same line again"
+        raise refusal_of(problem, message) from None
