@@ -30,7 +30,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def nightly(session: nox.Session) -> None:
-    """Hold the algebra against 20,000 nets, and statistics against simulations (half an hour)."""
+    """Hold the algebra against 20,000 nets, statistics against simulations; then first_touch (1 h)."""
     install(session, ".[tests]")
     session.run(
         *("python", "-m", "pytest", "--numprocesses", "auto"),
@@ -41,6 +41,8 @@ def nightly(session: nox.Session) -> None:
         *session.posargs,
         env={"HYPOTHESIS_PROFILE": "nightly"},
     )
+    if not session.posargs:
+        session.notify("first_touch")
 
 
 @nox.session
