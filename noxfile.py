@@ -30,7 +30,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def nightly(session: nox.Session) -> None:
-    """Hold the algebra against 20,000 nets, statistics against simulations; then first_touch (1 h)."""
+    """Hold the algebra against 20,000 nets, statistics against simulations; first_touch (1 h)."""
     install(session, ".[tests]")
     session.run(
         *("python", "-m", "pytest", "--numprocesses", "auto"),
