@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from ablations.reporting.report import write_report
 from ablations.reporting.results import Results
 from ablations.running.sweep import STORE, tally
 from ablations.runs.records import SCHEMA, SCHEMAS
+from ablations.storage.database import connect, upgrade
 from ablations.storage.doctor import examine
 from ablations.storage.merge import merge
 from ablations.storage.store import Store
@@ -51,6 +54,29 @@ def test_a_store_of_the_past_can_be_written_to(tmp_path: Path, schema: int) -> N
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA,)
     assert merge([path, STORES[schema]], tmp_path / "all.db").known == len(records)
+
+
+def test_a_store_of_the_past_is_brought_up_once_whoever_comes_first(tmp_path: Path) -> None:
+    """Several processes may open it at the same time."""
+    path = tmp_path / STORE
+    shutil.copy(STORES[1], path)
+    with closing(connect(path)) as first, closing(connect(path)) as second:
+        first.execute("BEGIN IMMEDIATE")
+        with ThreadPoolExecutor(1) as thread:
+            late = thread.submit(_upgraded_late, path)
+            while not late.running():
+                time.sleep(0.01)
+            time.sleep(0.2)  # by now it has seen the old number, and waits
+            first.execute("COMMIT")
+            upgrade(path, second)
+            late.result()
+    with Store.open(path) as store:
+        assert len(list(store.records())) == 4
+
+
+def _upgraded_late(path: Path) -> None:
+    with closing(connect(path)) as connection:
+        upgrade(path, connection)
 
 
 @pytest.mark.parametrize("path", EXPORTS, ids=lambda path: path.name)

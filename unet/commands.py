@@ -15,7 +15,8 @@ def new_app(summary: str) -> typer.Typer:
 
     @app.callback(help=summary)
     def root(
-        version_asked: Annotated[  # its callback has answered by then
+        # Its callback has answered by then.
+        version_asked: Annotated[
             bool, typer.Option("--version", callback=_tell, is_eager=True, help="Say it, and end.")
         ] = False,
     ) -> None: ...

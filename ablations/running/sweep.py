@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice, takewhile
@@ -62,10 +62,6 @@ def tally(store: Store, selection: Selection = EVERYTHING) -> Tally:
 class AllFailAlike(Exception):  # noqa: N818  # it ends a sweep, and nothing in the code erred
     """Whatever was begun failed in the same words, so that all that is left would fail as well."""
 
-    def __init__(self, crashed: Sequence[Crashed]) -> None:
-        super().__init__(crashed[0].reason)
-        self.crashed = list(crashed)
-
 
 @final
 class Sweep:
@@ -79,8 +75,9 @@ class Sweep:
         self.selection = selection
         self.drained = False
         self._engine = engine
-        # Failures before anything else has come, as long as all of them tell the same.
-        self._alike: list[Crashed] | None = []
+        # Failures that wait until it is known whether every cell fails in their words.
+        self._waiting: list[Crashed] = []
+        self._differ = False
 
     def run(self) -> Generator[Outcome]:
         """Run what is missing and not run by others; each record is on the disk when it comes.
@@ -124,27 +121,29 @@ class Sweep:
             for ended in batches:
                 crashed = [each for each in ended if isinstance(each, Crashed)]
                 records = [each for each in ended if isinstance(each, Record)]
+                alike = self._blame(crashed, leases, others=bool(records))
                 yield from crashed
-                self._blame(crashed, leases, others=bool(records))
+                if alike:
+                    raise AllFailAlike
                 # Another process may have taken one over, and counts it.
                 yield from leases.complete(records)
         self._blame([], leases, others=True)
 
-    def _blame(self, crashed: list[Crashed], leases: Leases, *, others: bool) -> None:
-        """Hold failures against their cells, as soon as it is known that not all cells fail so."""
-        if self._alike is not None:
-            crashed = [*self._alike, *crashed]
-            self._alike = crashed
-            if others or len({each.reason for each in crashed}) > 1:
-                self._alike = None
-            elif self._is_enough(crashed):
-                for each in crashed:
-                    leases.fail(each.cell.key, each.reason, blameless=True)
-                raise AllFailAlike(crashed)
-            else:
-                return
-        for each in crashed:
-            leases.fail(each.cell.key, each.reason)
+    def _blame(self, crashed: list[Crashed], leases: Leases, *, others: bool) -> bool:
+        """Hold failures against their cells, once it is known that not all cells fail so.
+
+        Returns whether all do, in which case nothing is held against any.
+        """
+        failed = [*self._waiting, *crashed]
+        self._differ |= others or len({each.reason for each in failed}) > 1
+        alike = not self._differ and self._is_enough(failed)
+        if not self._differ and not alike:
+            self._waiting = failed
+            return False
+        self._waiting = []
+        for each in failed:
+            leases.fail(each.cell.key, each.reason, blameless=alike)
+        return alike
 
     def _is_enough(self, crashed: list[Crashed]) -> bool:
         """Whether they are of several variants, where there are several: one may be too large."""
@@ -194,8 +193,8 @@ def brought_to_end(sweep: Sweep, watch: Watch) -> Ended:
                 crashed.pop(outcome.key, None)
     except KeyboardInterrupt:
         stopped = True
-    except AllFailAlike as problem:
-        alike = len(problem.crashed)
+    except AllFailAlike:
+        alike = len(crashed)
     if not sweep.store.is_in_place:
         saved = sweep.store.save_beside()
         raise Unable(

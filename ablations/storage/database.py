@@ -105,6 +105,8 @@ def upgrade(path: Path, connection: sqlite3.Connection) -> None:
         return
     _require_our_tables(path, connection, schema)
     connection.execute("BEGIN IMMEDIATE")
+    # Another process may have come first.
+    _, schema = _numbers(connection)
     for statement in _statements(SCHEMA)[len(_statements(schema)) :]:
         connection.execute(statement)
     connection.execute(f"PRAGMA user_version={SCHEMA}")
